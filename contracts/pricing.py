@@ -1,0 +1,68 @@
+"""Price x tokens -> integer nano-USD, rounded once, here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from contracts.catalog import Price
+from contracts.grant import Wire
+
+TOKENS_PER_RATE = 1_000_000
+
+
+class Tokens(Wire):
+    """What a call used. `input` contains `cached_input`; `output` contains `reasoning_output`.
+    A correction carries differences, so any count may be negative."""
+
+    input: int = 0
+    cached_input: int = 0
+    output: int = 0
+    reasoning_output: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.input + self.output
+
+    def minus(self, other: Tokens) -> Tokens:
+        return Tokens(
+            input=self.input - other.input,
+            cached_input=self.cached_input - other.cached_input,
+            output=self.output - other.output,
+            reasoning_output=self.reasoning_output - other.reasoning_output,
+        )
+
+
+def cost_nano_usd(tokens: Tokens, price: Price) -> int:
+    """The cost of non-negative `tokens`, in nano-USD, rounded half up once.
+
+    Cached input and reasoning output are charged at rates of their own where the price has them:
+    cost = [(input - cached) r_in + cached r_cached + (output - reasoning) r_out + reasoning r_reasoning] / 10^6.
+    """
+    cached_rate = price.cached_input_nano_usd_per_million
+    reasoning_rate = price.reasoning_output_nano_usd_per_million
+    if cached_rate is None:
+        cached_rate = price.input_nano_usd_per_million
+    if reasoning_rate is None:
+        reasoning_rate = price.output_nano_usd_per_million
+    scaled = (
+        (tokens.input - tokens.cached_input) * price.input_nano_usd_per_million
+        + tokens.cached_input * cached_rate
+        + (tokens.output - tokens.reasoning_output) * price.output_nano_usd_per_million
+        + tokens.reasoning_output * reasoning_rate
+    )
+    return (scaled + TOKENS_PER_RATE // 2) // TOKENS_PER_RATE
+
+
+def upper_bound_nano_usd(input_tokens: int, output_tokens: int, price: Price) -> int:
+    """What a call of at most these tokens can cost: each side at its dearest rate."""
+    dearest_input = max(price.input_nano_usd_per_million, price.cached_input_nano_usd_per_million or 0)
+    dearest_output = max(price.output_nano_usd_per_million, price.reasoning_output_nano_usd_per_million or 0)
+    scaled = input_tokens * dearest_input + output_tokens * dearest_output
+    return (scaled + TOKENS_PER_RATE // 2) // TOKENS_PER_RATE
+
+
+def price_in_force(prices: Iterable[Price], at: datetime) -> Price | None:
+    """The latest price whose `effective_from` is not after `at`; None where there is none."""
+    in_force = [price for price in prices if price.effective_from <= at]
+    return max(in_force, key=lambda price: price.effective_from, default=None)

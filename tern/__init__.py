@@ -1,0 +1,1 @@
+"""What a person types: the `tern` command and the local stack."""
