@@ -1,0 +1,167 @@
+"""torch custom operators `torch.ops.ternary.*`, with fake implementations: opaque to torch.compile, CUDA-graph safe.
+
+    linear(x, packed, scale, k, row_absmax=None, resident=None) -> y
+        x [..., K] float32 | bfloat16 | float16; packed uint8 [N, packed_width(K)]; scale float32 [N] (per row) or
+        [N, ceil(K / 128)] (per group); y [..., N] in x's dtype, by the golden definition of `reference`. On CUDA the
+        kernel is chosen by `dispatch` from M inside the operator; on a CPU the weights are unpacked at every call.
+        row_absmax float32 [M]: the activation maximum over all shards (row-parallel). resident: see `resident`.
+    linear_dense(x, weights, scale, row_absmax=None) -> y
+        The same for weights unpacked once by `cpu.dense`: float32 [N, K]. The CPU's default.
+    accumulate(x, packed, k, row_absmax=None) -> (acc int32 [M, N], token_scale float32 [M])
+    accumulate_dense(x, weights, row_absmax=None) -> (acc, token_scale)
+    finish(acc, token_scale, scale, dtype) -> y [M, N]
+        linear in two halves, so that a row-parallel layer can add int32 sums over its shards and stay bit-exact.
+    weight_only(x, packed, scale, k) -> y
+        Activations are not quantized (A16); scale [N] or [N, ceil(K / 128)].
+    resident(packed) -> int8 [N, 4 * packed_width]
+        The unpacked copy in plane order that `linear` multiplies with in prefill instead of unpacking per call.
+
+Nothing here mutates its arguments, synchronises, reads the clock or tunes. Bias and reshaping are the caller's.
+Importing this module registers the operators.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ternary_kernels import cpu, reference
+from ternary_kernels.packing import PackingError, packed_width
+
+NAMESPACE = "ternary"
+
+
+@torch.library.custom_op(
+    f"{NAMESPACE}::linear",
+    mutates_args=(),
+    schema="(Tensor x, Tensor packed, Tensor scale, int k, Tensor? row_absmax=None, Tensor? resident=None) -> Tensor",
+)
+def linear(
+    x: Tensor,
+    packed: Tensor,
+    scale: Tensor,
+    k: int,
+    row_absmax: Tensor | None = None,
+    resident: Tensor | None = None,
+) -> Tensor:
+    flat = _rows(x, packed, k)
+    if x.is_cuda:
+        from ternary_kernels import gpu
+
+        y = gpu.linear(flat, packed, scale, k, row_absmax, resident)
+    else:
+        y = _linear_dense(flat, cpu.dense(packed, k), scale, row_absmax)
+    return y.reshape(*x.shape[:-1], packed.shape[0])
+
+
+@linear.register_fake
+def _(
+    x: Tensor,
+    packed: Tensor,
+    scale: Tensor,
+    k: int,
+    row_absmax: Tensor | None = None,
+    resident: Tensor | None = None,
+) -> Tensor:
+    return x.new_empty((*x.shape[:-1], packed.shape[0]))
+
+
+@torch.library.custom_op(
+    f"{NAMESPACE}::linear_dense",
+    mutates_args=(),
+    schema="(Tensor x, Tensor weights, Tensor scale, Tensor? row_absmax=None) -> Tensor",
+)
+def linear_dense(x: Tensor, weights: Tensor, scale: Tensor, row_absmax: Tensor | None = None) -> Tensor:
+    flat = x.reshape(-1, x.shape[-1])
+    return _linear_dense(flat, weights, scale, row_absmax).reshape(*x.shape[:-1], weights.shape[0])
+
+
+@linear_dense.register_fake
+def _(x: Tensor, weights: Tensor, scale: Tensor, row_absmax: Tensor | None = None) -> Tensor:
+    return x.new_empty((*x.shape[:-1], weights.shape[0]))
+
+
+@torch.library.custom_op(
+    f"{NAMESPACE}::accumulate",
+    mutates_args=(),
+    schema="(Tensor x, Tensor packed, int k, Tensor? row_absmax=None) -> (Tensor, Tensor)",
+)
+def accumulate(x: Tensor, packed: Tensor, k: int, row_absmax: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    flat = _rows(x, packed, k)
+    if x.is_cuda:
+        from ternary_kernels import gpu
+
+        return gpu.accumulate(flat, packed, k, row_absmax)
+    return cpu.accumulate(flat, cpu.dense(packed, k), row_absmax)
+
+
+@accumulate.register_fake
+def _(x: Tensor, packed: Tensor, k: int, row_absmax: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    return _fake_sums(x, packed.shape[0])
+
+
+@torch.library.custom_op(
+    f"{NAMESPACE}::accumulate_dense",
+    mutates_args=(),
+    schema="(Tensor x, Tensor weights, Tensor? row_absmax=None) -> (Tensor, Tensor)",
+)
+def accumulate_dense(x: Tensor, weights: Tensor, row_absmax: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    return cpu.accumulate(x.reshape(-1, x.shape[-1]), weights, row_absmax)
+
+
+@accumulate_dense.register_fake
+def _(x: Tensor, weights: Tensor, row_absmax: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    return _fake_sums(x, weights.shape[0])
+
+
+@torch.library.custom_op(
+    f"{NAMESPACE}::finish",
+    mutates_args=(),
+    schema="(Tensor acc, Tensor token_scale, Tensor scale, ScalarType dtype) -> Tensor",
+)
+def finish(acc: Tensor, token_scale: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    return reference.finish(acc, token_scale, scale, dtype)
+
+
+@finish.register_fake
+def _(acc: Tensor, token_scale: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    return acc.new_empty(acc.shape, dtype=dtype)
+
+
+@torch.library.custom_op(
+    f"{NAMESPACE}::weight_only",
+    mutates_args=(),
+    schema="(Tensor x, Tensor packed, Tensor scale, int k) -> Tensor",
+)
+def weight_only(x: Tensor, packed: Tensor, scale: Tensor, k: int) -> Tensor:
+    flat = _rows(x, packed, k)
+    if x.is_cuda:
+        from ternary_kernels import gpu
+
+        y = gpu.weight_only(flat, packed, scale, k)
+    else:
+        y = reference.weight_only_linear(flat, cpu.dense(packed, k), scale)
+    return y.reshape(*x.shape[:-1], packed.shape[0])
+
+
+@weight_only.register_fake
+def _(x: Tensor, packed: Tensor, scale: Tensor, k: int) -> Tensor:
+    return x.new_empty((*x.shape[:-1], packed.shape[0]))
+
+
+def _linear_dense(x: Tensor, weights: Tensor, scale: Tensor, row_absmax: Tensor | None) -> Tensor:
+    if scale.dim() == 1:
+        return cpu.linear(x, weights, scale, row_absmax)
+    return cpu.grouped_linear(x, weights, scale, row_absmax)
+
+
+def _fake_sums(x: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    tokens = x.numel() // x.shape[-1]
+    return x.new_empty((tokens, rows), dtype=torch.int32), x.new_empty((tokens,), dtype=torch.float32)
+
+
+def _rows(x: Tensor, packed: Tensor, k: int) -> Tensor:
+    """x as a matrix; refuses what the kernels would read out of bounds."""
+    if x.shape[-1] != k or packed.dim() != 2 or packed.shape[1] != packed_width(k):
+        raise PackingError(f"weight: shape {tuple(packed.shape)} and K = {k} do not fit activations {tuple(x.shape)}")
+    return x.reshape(-1, k)
