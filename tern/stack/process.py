@@ -40,15 +40,18 @@ class Part:
     """Parts that must outlive this one and stop after it."""
 
     def wait_ready(self, is_ready: Callable[[], bool], timeout_seconds: float) -> None:
-        """Poll `is_ready` (which answers False or raises OSError until then); raises PartError."""
+        """Poll `is_ready` (which answers False or raises OSError until then); on failure stop the part and
+        raise PartError."""
         give_up_at = time.monotonic() + timeout_seconds
-        while time.monotonic() < give_up_at:
-            if self.process.poll() is not None:
-                raise PartError(f"{self.name} stopped while starting.\n{self.log_tail()}")
+        while time.monotonic() < give_up_at and self.process.poll() is None:
             with contextlib.suppress(OSError):
                 if is_ready():
                     return
             time.sleep(READY_POLL_SECONDS)
+        stopped = self.process.poll() is not None
+        self.stop()
+        if stopped:
+            raise PartError(f"{self.name} stopped while starting.\n{self.log_tail()}")
         raise PartError(f"{self.name} was not ready after {timeout_seconds:.0f} s.\n{self.log_tail()}")
 
     def log_tail(self) -> str:
