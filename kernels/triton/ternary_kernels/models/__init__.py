@@ -1,0 +1,1 @@
+"""Model classes that vLLM does not have. Imported by vLLM on demand, by name."""

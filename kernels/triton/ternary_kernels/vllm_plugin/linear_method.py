@@ -1,0 +1,140 @@
+"""The ternary linear layer inside vLLM.
+
+Column parallel (qkv, gate_up): each rank holds rows of the weight and sees the whole activation: exact as it is.
+
+Row parallel (o, down): each rank sees a slice of the activation. Two collectives make the result equal to one device,
+bit for bit: the maximum of |x| per token over the ranks before quantizing, and the sum of the integer accumulators over
+the ranks before the float epilogue. The sum travels as float32, which is exact (|acc| <= 128 K <= 2**24) and which every
+vLLM communicator supports. The layer's own reduction is switched off. With scales per group of 128 the partial sums are
+floats already; they are added by the layer's own reduction and may differ from one device in the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from vllm.distributed import tensor_model_parallel_all_gather, tensor_model_parallel_all_reduce
+from vllm.model_executor.layers.linear import (
+    LinearMethodBase,
+    RowParallelLinear,
+    register_weight_loader_v2_supported_method,
+)
+
+from ternary_kernels import cpu, ops, reference
+from ternary_kernels.packing import BLOCK, PackingError
+from ternary_kernels.vllm_plugin.checkpoint import CheckpointFormat
+from ternary_kernels.vllm_plugin.options import TernaryOptions
+from ternary_kernels.vllm_plugin.parameters import UNLOADED_BYTE, RowScaleParameter, TernaryWeightParameter
+
+
+@register_weight_loader_v2_supported_method
+class TernaryLinearMethod(LinearMethodBase):
+    """Creates, loads and multiplies 2-bit weights. One instance per layer."""
+
+    def __init__(self, checkpoint: CheckpointFormat, options: TernaryOptions) -> None:
+        self.checkpoint = checkpoint
+        self.options = options
+        self.sums_over_ranks = False
+
+    def create_weights(
+        self,
+        layer: torch.nn.Module,
+        input_size_per_partition: int,
+        output_partition_sizes: list[int],
+        input_size: int,
+        output_size: int,
+        params_dtype: torch.dtype,
+        **extra_weight_attrs: Any,
+    ) -> None:
+        columns, rows = input_size_per_partition, sum(output_partition_sizes)
+        grouped = self.checkpoint.grouped
+        if grouped and columns != input_size and columns % BLOCK:
+            raise PackingError(f"{layer.prefix}: {columns} columns per rank cut a scale group of {BLOCK} in two")
+        loader = _loader_of(layer, extra_weight_attrs["weight_loader"])
+        scale = RowScaleParameter(
+            rows=rows,
+            columns=columns,
+            grouped=grouped,
+            name=f"{layer.prefix}.weight_scale",
+            checkpoint=self.checkpoint,
+            weight_loader=loader,
+        )
+        weight = TernaryWeightParameter(
+            rows=rows,
+            columns=columns,
+            name=f"{layer.prefix}.weight",
+            checkpoint=self.checkpoint,
+            scale=scale,
+            weight_loader=loader,
+        )
+        layer.register_parameter("weight", weight)
+        layer.register_parameter("weight_scale", scale)
+        layer.ternary_columns = columns
+        self._take_over_reduction(layer, split=columns != input_size)
+
+    def _take_over_reduction(self, layer: torch.nn.Module, split: bool) -> None:
+        """A row-parallel layer that would sum its outputs sums integer accumulators here instead."""
+        if not isinstance(layer, RowParallelLinear) or not split:
+            return
+        if layer.reduce_results and not self.checkpoint.grouped:
+            self.sums_over_ranks = True
+            layer.reduce_results = False
+
+    def process_weights_after_loading(self, layer: torch.nn.Module) -> None:
+        """Refuses what no checkpoint tensor filled; then the device's own form of the weights."""
+        if bool((layer.weight == UNLOADED_BYTE).any()):
+            raise PackingError(f"{layer.prefix}.weight: the checkpoint does not hold all of it")
+        if bool(torch.isnan(layer.weight_scale).any()):
+            raise PackingError(f"{layer.prefix}.weight_scale: the checkpoint does not hold all of it")
+        layer.ternary_scale = layer.weight_scale.data.contiguous()
+        layer.ternary_packed = layer.weight.data.contiguous()
+        layer.ternary_dense = layer.ternary_resident = None
+        if layer.ternary_packed.is_cuda:
+            if self.options.resident_int8:
+                layer.ternary_resident = ops.resident(layer.ternary_packed)
+        elif self.options.unpack_once:
+            layer.ternary_dense = cpu.dense(layer.ternary_packed, layer.ternary_columns, layer.prefix)
+            layer.ternary_packed = None
+            layer.weight = torch.nn.Parameter(torch.empty(0, dtype=torch.uint8), requires_grad=False)
+
+    def apply(self, layer: torch.nn.Module, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        split = isinstance(layer, RowParallelLinear) and layer.tp_size > 1
+        row_absmax = _absmax_over_ranks(x) if split else None
+        if self.sums_over_ranks:
+            y = self._sum_over_ranks(layer, x, row_absmax)
+            bias = None if layer.skip_bias_add else layer.bias  # every rank finishes the whole sum, so every rank adds it
+        elif layer.ternary_dense is not None:
+            y = ops.linear_dense(x, layer.ternary_dense, layer.ternary_scale, row_absmax)
+        else:
+            y = ops.linear(
+                x, layer.ternary_packed, layer.ternary_scale, layer.ternary_columns, row_absmax, layer.ternary_resident
+            )
+        return y if bias is None else y + bias
+
+    def _sum_over_ranks(self, layer: torch.nn.Module, x: Tensor, row_absmax: Tensor | None) -> Tensor:
+        if layer.ternary_dense is not None:
+            acc, token_scale = ops.accumulate_dense(x, layer.ternary_dense, row_absmax)
+        else:
+            acc, token_scale = ops.accumulate(x, layer.ternary_packed, layer.ternary_columns, row_absmax)
+        total = tensor_model_parallel_all_reduce(acc.to(torch.float32)).to(torch.int32)
+        y = ops.finish(total, token_scale, layer.ternary_scale, x.dtype)
+        return y.reshape(*x.shape[:-1], y.shape[-1])
+
+
+def _absmax_over_ranks(x: Tensor) -> Tensor:
+    """max |x| per token over all ranks' slices: float32 [M]."""
+    local = reference.absmax(x.reshape(-1, x.shape[-1]))
+    return tensor_model_parallel_all_gather(local[:, None]).amax(dim=-1)
+
+
+def _loader_of(layer: torch.nn.Module, given: Callable[..., None]) -> Callable[..., None]:
+    """vLLM's second-generation loader, or for a layer without one (replicated) a plain load of the whole tensor."""
+    return given if hasattr(layer, "weight_loader_v2") else _load_whole
+
+
+def _load_whole(param: RowScaleParameter | TernaryWeightParameter, loaded_weight: Tensor) -> None:
+    param.tp_rank, param.tp_size = 0, 1
+    param.load_column_parallel_weight(loaded_weight)
