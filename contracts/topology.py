@@ -23,6 +23,27 @@ USAGE_ROUTING_KEY: Final = "usage.v1"
 USAGE_QUEUE: Final = "tern.usage.analytics"
 DEAD_LETTER_EXCHANGE: Final = "tern.usage.dead"
 DEAD_LETTER_QUEUE: Final = "tern.usage.dead"
+USAGE_EXCHANGE_TYPE: Final = "direct"
+DEAD_LETTER_EXCHANGE_TYPE: Final = "fanout"
+USAGE_DELIVERY_LIMIT: Final = 20
+"""After so many deliveries that ended without an answer, a message is taken for one that kills its reader."""
+
+
+def usage_queue_arguments() -> dict[str, str | int]:
+    """Declared alike by publisher and consumer: a difference is a broker error. `at-least-once`: a message
+    leaves the queue for the dead-letter queue only once it is safe there (this needs `reject-publish`)."""
+    return {
+        "x-queue-type": "quorum",
+        "x-overflow": "reject-publish",
+        "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-delivery-limit": USAGE_DELIVERY_LIMIT,
+    }
+
+
+def dead_letter_queue_arguments() -> dict[str, str | int]:
+    return {"x-queue-type": "quorum"}
+
 
 RESOLVE_KEY_PATH: Final = "/internal/v1/keys/resolve"
 RESOLVE_ADMIN_KEY_PATH: Final = "/internal/v1/admin_keys/resolve"
@@ -42,3 +63,8 @@ def shard_tag(shard: int) -> str:
 
 def outbox_stream(shard: int) -> str:
     return f"tern:{shard_tag(shard)}:outbox"
+
+
+def dead_letter_stream(shard: int) -> str:
+    """Where a reader of the outbox puts an entry that is no usage event, with its reason."""
+    return f"tern:{shard_tag(shard)}:outbox:dead"

@@ -59,6 +59,10 @@ class UsageEvent(Wire):
     tokens: Tokens
     requests: int = 1
     cost_nano_usd: int
+    cost_input_nano_usd: int = 0
+    cost_cached_input_nano_usd: int = 0
+    """What of `cost_nano_usd` was charged for uncached and for cached input (pricing.split_cost); the rest is
+    output's."""
     price_version: str
     duration_ms: int = Field(default=0, ge=0)
     first_token_ms: int | None = Field(default=None, ge=0)
@@ -123,14 +127,16 @@ def decode_batch(body: bytes) -> Iterator[tuple[Any, UsageEvent | MalformedEvent
             yield element, error
 
 
-def correction(settled: UsageEvent, counted_before: Tokens, cost_before_nano_usd: int) -> UsageEvent:
-    """The difference between a late settlement and what was charged when the call was reaped."""
+def correction(settled: UsageEvent, before: UsageEvent) -> UsageEvent:
+    """The difference between a late settlement and the event that was charged when the call was reaped."""
     return settled.model_copy(
         update={
             "event_id": f"{settled.event_id}.correction",
             "corrects": settled.event_id,
-            "tokens": settled.tokens.minus(counted_before),
-            "cost_nano_usd": settled.cost_nano_usd - cost_before_nano_usd,
+            "tokens": settled.tokens.minus(before.tokens),
+            "cost_nano_usd": settled.cost_nano_usd - before.cost_nano_usd,
+            "cost_input_nano_usd": settled.cost_input_nano_usd - before.cost_input_nano_usd,
+            "cost_cached_input_nano_usd": settled.cost_cached_input_nano_usd - before.cost_cached_input_nano_usd,
             "requests": 0,
         }
     )
