@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from contracts.catalog import Catalog, Operation
+from contracts.catalog import Catalog, Operation, Price
 from contracts.grant import Grant, LevelKind
 from contracts.grant import Refusal as KeyRefusal
 from contracts.pricing import Tokens
@@ -18,6 +18,10 @@ class LedgerUnavailableError(Exception):
     """The ledger cannot answer now; nothing is known about the step that was asked for."""
 
 
+class UnpricedError(Exception):
+    """No price of the model is in force at the ledger's clock; nothing was reserved."""
+
+
 class DirectoryUnavailableError(Exception):
     """Neither a fresh enough cached grant nor org_service can answer."""
 
@@ -26,15 +30,14 @@ class DirectoryUnavailableError(Exception):
 class PricedAmount:
     """What a call would cost at one price; the ledger picks the one in force at its own clock."""
 
-    price_version: str
-    effective_from_us: int
+    price: Price
     amount_nano_usd: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReserveRequest:
     """`tokens` is what the token buckets are charged with: input bound plus output estimate. `amounts` is not
-    empty and sorted by `effective_from_us`. `event_seed` is the event that a reaper would complete."""
+    empty and sorted by `price.effective_from`. `seed` is the event that a reaper would complete."""
 
     call_id: str
     grant: Grant
@@ -67,13 +70,14 @@ class Headroom:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """An admitted call. `occurred_at` is the ledger's clock at reserve and pins period, price and counters."""
+    """An admitted call. `occurred_at` is the ledger's clock at reserve and pins period, price and counters:
+    charge with `price`, whatever the catalog says by then."""
 
     call_id: str
     grant: Grant
     model_id: str
     occurred_at: datetime
-    price_version: str
+    price: Price
     reserved_nano_usd: int
     reserved_tokens: int
     headroom: Headroom
@@ -120,6 +124,8 @@ class SettleOutcome(StrEnum):
     """The call had been reaped; the difference was charged."""
     UNKNOWN = "unknown"
     """The ledger did not know the call; it was charged all the same."""
+    SPOOLED = "spooled"
+    """The ledger cannot be reached; the settlement waits on disk and is replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,9 @@ class Ledger(Protocol):
     Every method raises LedgerUnavailableError, quickly, when the ledger cannot answer.
     """
 
-    async def reserve(self, request: ReserveRequest) -> Reservation | Refused: ...
+    async def reserve(self, request: ReserveRequest) -> Reservation | Refused:
+        """Hold money, tokens, a request and a slot on all four levels, or on none. Raises UnpricedError."""
+        ...
 
     async def extend(
         self, reservation: Reservation, counted: Tokens, more_nano_usd: int = 0, more_tokens: int = 0
