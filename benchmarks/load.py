@@ -62,6 +62,12 @@ class Demand:
     lanes: int
     requests: int
     seconds: float
+    spread_seconds: float = 0.0
+    """Lanes start at uneven moments within this time: streams in step would share their wake-ups."""
+
+    def start_of(self, lane: int) -> float:
+        """Multiples of the golden ratio fill the span evenly and never fall into step with a pace."""
+        return self.spread_seconds * (lane * 0.6180339887 % 1)
 
 
 @dataclass
@@ -161,7 +167,6 @@ class Lane(asyncio.Protocol):
         self._answer.ended_at = time.perf_counter()
         if not self._parser.should_keep_alive():
             self.close()
-        self._parser = httptools.HttpResponseParser(self)
         if self._done is not None and not self._done.done():
             self._done.set_result(self._answer)
 
@@ -184,7 +189,10 @@ class Turnstile:
         return self._left >= 0 and time.perf_counter() < self._closes_at
 
 
-async def drive(target: Target, request: bytes, demand: Demand, turnstile: Turnstile, outcome: Outcome) -> None:
+async def drive(
+    number: int, target: Target, request: bytes, demand: Demand, turnstile: Turnstile, outcome: Outcome
+) -> None:
+    await asyncio.sleep(demand.start_of(number))
     lane = await open_lane(target)
     try:
         while turnstile.admits():
@@ -205,7 +213,7 @@ async def run_load(target: Target, demand: Demand) -> Outcome:
     turnstile = Turnstile(demand)
     started_at = time.perf_counter()
     async with asyncio.timeout(demand.seconds + PATIENCE_SECONDS), asyncio.TaskGroup() as lanes:
-        for _ in range(demand.lanes):
-            lanes.create_task(drive(target, request, demand, turnstile, outcome))
+        for number in range(demand.lanes):
+            lanes.create_task(drive(number, target, request, demand, turnstile, outcome))
     outcome.seconds = time.perf_counter() - started_at
     return outcome

@@ -1,0 +1,56 @@
+"""`python -m benchmarks`: one command, one table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks.bench import ROOT, run_bench, run_site
+from benchmarks.contenders import all_contenders
+from benchmarks.contenders.contract import Contender
+from benchmarks.figures import rows
+from benchmarks.report import Report, print_report, write_report
+from benchmarks.trial import plan
+
+app = typer.Typer(add_completion=False)
+
+
+@app.callback(invoke_without_command=True)
+def bench(
+    context: typer.Context,
+    only: Annotated[list[str] | None, typer.Option(help="Measure only this contender; repeatable.")] = None,
+    quick: Annotated[bool, typer.Option(help="One short round: is everything alive?")] = False,
+    rounds: Annotated[int | None, typer.Option(help="Rounds of the run.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Write latest.json and latest.md here.")] = None,
+) -> None:
+    """Measure every contender side by side, each gateway pinned to the same core."""
+    if context.invoked_subcommand is not None:
+        return
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    chosen = choose(only or [])
+    schedule = plan(quick, rounds)
+    with run_site(ROOT / ".bench") as site:
+        outcome = run_bench(chosen, site, schedule, lambda line: console.print(line, style="dim"))
+    report = Report(datetime.now(UTC), schedule, rows(outcome))
+    print_report(report, console)
+    whole = not only and not quick
+    if folder := results or (ROOT / "benchmarks/results" if whole else None):
+        write_report(report, folder)
+
+
+def choose(only: Sequence[str]) -> list[Contender]:
+    """`direct` is always there: the others are measured against it."""
+    contenders = all_contenders()
+    if unknown := set(only) - {contender.name for contender in contenders}:
+        raise typer.BadParameter(f"unknown contender: {', '.join(sorted(unknown))}")
+    return [each for each in contenders if not only or each.name in (*only, "direct")]
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,40 @@
+"""vllm-router: a Rust proxy, no keys, budgets or metering. Round robin, its cheapest policy; else as shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.contenders.contract import Site, Standing
+from benchmarks.contenders.environment import install_from_pip, pinned_version
+from benchmarks.contenders.peer import standing_peer
+from benchmarks.load import Target
+from benchmarks.process import free_port
+from benchmarks.upstream import MODEL
+
+
+@dataclass(frozen=True)
+class VllmRouter:
+    name: str = "vllm-router"
+
+    @property
+    def version(self) -> str:
+        return pinned_version(self.name)
+
+    def install(self, home: Path) -> None:
+        install_from_pip(self.name, home)
+
+    @contextmanager
+    def start(self, site: Site) -> Iterator[Standing]:
+        port, metrics = free_port(), free_port()
+        argv: list[str | Path] = [
+            site.work / self.name / "bin/vllm-router",
+            "--worker-urls", site.upstream_url, "--policy", "round_robin",
+            "--host", "127.0.0.1", "--port", str(port),
+            "--prometheus-host", "127.0.0.1", "--prometheus-port", str(metrics), "--log-level", "warning",
+        ]  # fmt: skip
+        target = Target(f"http://127.0.0.1:{port}/v1", MODEL)
+        with standing_peer(self.name, argv, port, target, site, {}) as standing:
+            yield standing
