@@ -23,11 +23,11 @@ CLAIMED = ("bitnet", QUANTIZATION)
 
 @register_quantization_config(QUANTIZATION)
 class TernaryConfig(QuantizationConfig):
-    """BitNet checkpoints by their own configuration; without one (`--quantization ternary`) plain master weights."""
+    """BitNet checkpoints by their own configuration; without one (`--quantization ternary`) unpacked ternary weights."""
 
     def __init__(
         self,
-        checkpoint: CheckpointFormat = CheckpointFormat(Layout.MASTER),  # noqa: B008  (frozen)
+        checkpoint: CheckpointFormat = CheckpointFormat(Layout.UNPACKED),  # noqa: B008  (frozen)
         not_converted: tuple[str, ...] = (),
     ) -> None:
         super().__init__()

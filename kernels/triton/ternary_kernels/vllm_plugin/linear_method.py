@@ -58,14 +58,14 @@ class TernaryLinearMethod(LinearMethodBase):
             rows=rows,
             columns=columns,
             grouped=grouped,
-            name=f"{layer.prefix}.weight_scale",
+            tensor_name=f"{layer.prefix}.weight_scale",
             checkpoint=self.checkpoint,
             weight_loader=loader,
         )
         weight = TernaryWeightParameter(
             rows=rows,
             columns=columns,
-            name=f"{layer.prefix}.weight",
+            tensor_name=f"{layer.prefix}.weight",
             checkpoint=self.checkpoint,
             scale=scale,
             weight_loader=loader,
@@ -105,12 +105,19 @@ class TernaryLinearMethod(LinearMethodBase):
         row_absmax = _absmax_over_ranks(x) if split else None
         if self.sums_over_ranks:
             y = self._sum_over_ranks(layer, x, row_absmax)
-            bias = None if layer.skip_bias_add else layer.bias  # every rank finishes the whole sum, so every rank adds it
+            bias = (
+                None if layer.skip_bias_add else layer.bias
+            )  # every rank finishes the whole sum, so every rank adds it
         elif layer.ternary_dense is not None:
             y = ops.linear_dense(x, layer.ternary_dense, layer.ternary_scale, row_absmax)
         else:
             y = ops.linear(
-                x, layer.ternary_packed, layer.ternary_scale, layer.ternary_columns, row_absmax, layer.ternary_resident
+                x,
+                layer.ternary_packed,
+                layer.ternary_scale,
+                layer.ternary_columns,
+                row_absmax,
+                layer.ternary_resident,
             )
         return y if bias is None else y + bias
 

@@ -28,5 +28,7 @@ def current_options() -> TernaryOptions:
     known = {field.name for field in fields(TernaryOptions)}
     for name, value in given.items():
         if name not in known or not isinstance(value, bool):
-            raise ValueError(f"additional_config.ternary.{name}: expected one of {sorted(known)} with true or false")
+            raise ValueError(
+                f"additional_config.ternary.{name}: expected one of {sorted(known)} with true or false"
+            )
     return TernaryOptions(**given)

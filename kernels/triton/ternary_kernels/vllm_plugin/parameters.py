@@ -44,10 +44,10 @@ class _Sharded(BasevLLMParameter):
 
     rows: int
     columns: int
-    name: str
+    tensor_name: str
 
     def label(self, share: Share) -> str:
-        return f"{self.name} ({share.part})" if share.part else self.name
+        return f"{self.tensor_name} ({share.part})" if share.part else self.tensor_name
 
     def load(self, loaded_weight: Tensor, share: Share) -> None:
         raise NotImplementedError
@@ -85,12 +85,12 @@ class RowScaleParameter(_Sharded):
         rows: int,
         columns: int,
         grouped: bool,
-        name: str,
+        tensor_name: str,
         checkpoint: CheckpointFormat,
         weight_loader: Callable[..., None],
     ) -> None:
         super().__init__(data=self.data, weight_loader=weight_loader)
-        self.rows, self.columns, self.name, self.checkpoint = rows, columns, name, checkpoint
+        self.rows, self.columns, self.tensor_name, self.checkpoint = rows, columns, tensor_name, checkpoint
 
     def load(self, loaded_weight: Tensor, share: Share) -> None:
         self.store(self.checkpoint.scale(loaded_weight, self.label(share)), share)
@@ -121,13 +121,13 @@ class TernaryWeightParameter(_Sharded):
         self,
         rows: int,
         columns: int,
-        name: str,
+        tensor_name: str,
         checkpoint: CheckpointFormat,
         scale: RowScaleParameter,
         weight_loader: Callable[..., None],
     ) -> None:
         super().__init__(data=self.data, weight_loader=weight_loader)
-        self.rows, self.columns, self.name = rows, columns, name
+        self.rows, self.columns, self.tensor_name = rows, columns, tensor_name
         self.checkpoint, self.scale = checkpoint, scale
 
     def load(self, loaded_weight: Tensor, share: Share) -> None:
