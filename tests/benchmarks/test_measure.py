@@ -45,7 +45,7 @@ def test_a_childs_time_is_counted_while_it_lives_and_after_it_was_reaped(parent:
     parent.stdin.flush()
     assert parent.stdout.readline() == "reaped\n"
     assert alive >= 0.38
-    assert cpu_seconds(parent.pid) >= alive
+    assert cpu_seconds(parent.pid) >= alive - 0.02
 
 
 def test_memory_is_summed_over_the_tree(parent: subprocess.Popen[str]) -> None:
