@@ -18,7 +18,7 @@ def encode(tokenizer: Tokenizer, documents: Iterable[str | list[Message]]) -> tu
     answers: list[bool] = []
     for document in documents:
         for text, is_answer in _pieces(document):
-            ids = tokenizer.encode(text).ids
+            ids = tokenizer.encode(text, add_special_tokens=False).ids
             tokens += ids
             answers += [is_answer] * len(ids)
     return torch.tensor(tokens), torch.tensor(answers)

@@ -37,7 +37,7 @@ def tensors_of(model: BitNet) -> dict[str, Tensor]:
     return tensors
 
 
-def save_model(model: BitNet, directory: Path, token_ids: dict[str, int]) -> None:
+def save_model(model: BitNet, directory: Path, token_ids: dict[str, int | None]) -> None:
     """Writes model.safetensors, config.json and generation_config.json."""
     save_file(tensors_of(model), directory / "model.safetensors", metadata={"format": "pt"})
     config = asdict(model.shape) | token_ids | {

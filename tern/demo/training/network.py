@@ -1,3 +1,4 @@
+# mypy: disable-error-code="misc"
 """A BitNet b1.58 decoder in torch, trained with quantised weights and activations (straight-through).
 
 The layer order and the parameter names are those of `BitNetForCausalLM`: sub-norms before `o_proj` and

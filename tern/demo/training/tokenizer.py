@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 BOS, END, SYSTEM, USER, ASSISTANT, PAD = SPECIAL_TOKENS = (
     "<|begin|>",
@@ -34,6 +34,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    bos = (BOS, tokenizer.token_to_id(BOS))
+    tokenizer.post_processor = processors.TemplateProcessing(f"{BOS} $A", f"{BOS} $A $B", [bos])
     return tokenizer
 
 
@@ -45,7 +47,7 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path, max_length: int) -> No
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,
         "clean_up_tokenization_spaces": False,
-        "add_bos_token": False,
+        "add_bos_token": True,
         "chat_template": CHAT_TEMPLATE,
     }
     _write_json(directory / "tokenizer_config.json", config)
@@ -53,5 +55,5 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path, max_length: int) -> No
     (directory / "chat_template.jinja").write_text(CHAT_TEMPLATE)
 
 
-def _write_json(path: Path, content: dict[str, object]) -> None:
+def _write_json(path: Path, content: Mapping[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
