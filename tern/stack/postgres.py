@@ -8,6 +8,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,7 @@ from tern.stack.process import Part, PartError, free_port, spawn
 MAJOR_VERSION = 18
 SUPERUSER = "postgres"
 UNPRIVILEGED_USER = "nobody"
+LEFTOVER_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,24 @@ def start_postgres(home: Home, password: str) -> Postgres:
     binaries = _binaries(directory, account)
     data = directory / "data"
     _initialise(binaries, data, password, account)
+    give_up_at = time.monotonic() + LEFTOVER_SECONDS
+    while True:
+        try:
+            return _serve(home, binaries, data, password, account)
+        except PartError as error:
+            # Backends of a server that was killed go away by themselves, a moment after it.
+            if "pre-existing shared memory" not in str(error) or time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.2)
+
+
+def _serve(home: Home, binaries: Path, data: Path, password: str, account: _Account) -> Postgres:
     port = free_port()
     argv: list[str | Path] = [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port)]
     argv += ["-c", "unix_socket_directories=", "-c", "max_connections=100", "-c", "shared_buffers=32MB"]
     part = spawn(
         "postgres", argv, home.log_directory, user=account.user, group=account.group,
-        stop_signal=signal.SIGINT, run_in=directory,
+        stop_signal=signal.SIGINT, run_in=data,
     )  # fmt: skip
     server = Postgres(part, port, password)
     part.wait_ready(lambda: _answers(server), 60)

@@ -46,16 +46,21 @@ class Part:
     def wait_ready(self, is_ready: Callable[[], bool], timeout_seconds: float) -> None:
         """Poll `is_ready` (which answers False or raises OSError until then); on failure stop the part and
         raise PartError."""
+        try:
+            self._poll(is_ready, timeout_seconds)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _poll(self, is_ready: Callable[[], bool], timeout_seconds: float) -> None:
         give_up_at = time.monotonic() + timeout_seconds
-        while time.monotonic() < give_up_at and self.process.poll() is None:
+        while time.monotonic() < give_up_at:
+            if self.process.poll() is not None:
+                raise PartError(f"{self.name} stopped while starting.\n{self.log_tail()}")
             with contextlib.suppress(OSError):
                 if is_ready():
                     return
             time.sleep(READY_POLL_SECONDS)
-        stopped = self.process.poll() is not None
-        self.stop()
-        if stopped:
-            raise PartError(f"{self.name} stopped while starting.\n{self.log_tail()}")
         raise PartError(f"{self.name} was not ready after {timeout_seconds:.0f} s.\n{self.log_tail()}")
 
     def log_tail(self) -> str:
