@@ -130,11 +130,11 @@ class SettleOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """A reservation whose deadline passed, with the last count that its router recorded."""
+    """A reservation whose deadline passed. `record` holds its clock (`at`), the last count that its router
+    recorded and the facts of its event, as router.duties.reap reads them."""
 
     call_id: str
     shard: int
-    organization_id: str
     record: dict[str, str]
 
 

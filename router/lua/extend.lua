@@ -1,0 +1,34 @@
+-- Tern ledger, record version 1
+-- Renews the lease of an open call and records its count; with more money or tokens also reserves those.
+-- ARGV  3 lease in microseconds, 4 the count so far (input,cached input,output,reasoning output),
+--       5 more nano-USD, 6 more tokens (never refused: token buckets may go into debt)
+-- -> extended | refused (the lease is renewed all the same) | gone | lost
+
+local lease_us, counted = tonumber(ARGV[3]), ARGV[4]
+local more_amount, more_tokens = tonumber(ARGV[5]), tonumber(ARGV[6])
+
+local record = open_record()
+if not record then return {'gone'} end
+
+local now = clock()
+redis.call('ZADD', deadlines_key, int(now + lease_us), call_id)
+redis.call('HSET', record_key, 'counted', counted)
+if more_amount == 0 and more_tokens == 0 then return {'extended'} end
+
+local limits = cjson.decode(record.limits)
+for i = 1, LEVELS do
+  local spend = limits[i].spend
+  if spend and more_amount > 0 then
+    local values = redis.call('HMGET', KEYS[FIRST_LEVEL + i], record.day .. ':held', record.month .. ':held', 'all:held')
+    local held = {day = values[1] or 0, month = values[2] or 0, none = values[3] or 0}
+    for _, limit in ipairs(spend) do
+      if held[limit[1]] + more_amount > limit[2] then return {'refused'} end
+    end
+  end
+end
+for i = 1, LEVELS do
+  local buckets = more_tokens ~= 0 and limits[i].tokens or {}
+  book(KEYS[FIRST_LEVEL + i], record.day, record.month, more_amount, 0, 0, buckets, more_tokens, now)
+end
+redis.call('HSET', record_key, 'amount', int(record.amount + more_amount), 'tokens', int(record.tokens + more_tokens))
+return {'extended'}
