@@ -83,7 +83,7 @@ def random_tiny(family: Family, seed: int = 0) -> Tiny:
         for name, size in norms.items():
             plain[f"{prefix}{name}.weight"] = 1 + 0.1 * torch.randn(size, generator=generator)
     plain["model.norm.weight"] = 1 + 0.1 * torch.randn(HIDDEN, generator=generator)
-    plain["model.embed_tokens.weight"] = 0.3 * torch.randn(VOCABULARY, HIDDEN, generator=generator)
+    plain["model.embed_tokens.weight"] = 0.02 * torch.randn(VOCABULARY, HIDDEN, generator=generator)
     return Tiny(family, maps, plain)
 
 
