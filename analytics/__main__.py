@@ -1,0 +1,54 @@
+"""python -m analytics migrate | serve | worker | --check-config"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from analytics.app import create_app
+from analytics.logs import write_to_stderr
+from analytics.migrate import migrate
+from analytics.settings import UnknownSettingError, from_environment
+from analytics.worker_process import work
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m analytics", description="Usage: recorded and reported.")
+    parser.add_argument("command", nargs="?", choices=["migrate", "serve", "worker"])
+    parser.add_argument("--check-config", action="store_true", help="validate the settings and show them")
+    given = parser.parse_args(arguments)
+    try:
+        settings = from_environment(os.environ)
+    except (UnknownSettingError, ValidationError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if given.check_config:
+        sys.stdout.write(json.dumps(settings.redacted(), indent=2) + "\n")
+        return 0
+    write_to_stderr()
+    match given.command:
+        case "migrate":
+            migrate(settings.database_url.get_secret_value())
+        case "serve":
+            uvicorn.run(
+                create_app(settings),
+                host=settings.listen_host,
+                port=settings.listen_port,
+                log_config=None,
+                access_log=False,
+            )
+        case "worker":
+            asyncio.run(work(settings))
+        case _:
+            parser.error("say what to do: migrate, serve or worker")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
