@@ -89,17 +89,13 @@ class ChatBody(GenerationBody):
 
 
 class CompletionBody(GenerationBody):
-    prompt: (
-        str | Annotated[list[str], Field(min_length=1)] | TokenIds | Annotated[list[TokenIds], Field(min_length=1)]
-    )
+    prompt: Prompts
     echo: bool = False
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
 
 
 class EmbeddingBody(Body):
-    input: (
-        str | Annotated[list[str], Field(min_length=1)] | TokenIds | Annotated[list[TokenIds], Field(min_length=1)]
-    )
+    input: Prompts
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
 

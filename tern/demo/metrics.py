@@ -28,9 +28,7 @@ class EngineMetrics:
     def finished(self, reason: str) -> None:
         self._finished.labels(**self._labels, finished_reason=reason).inc()
 
-    def watch(
-        self, running: Callable[[], float], waiting: Callable[[], float], cache: Callable[[], float]
-    ) -> None:
+    def watch(self, running: Reading, waiting: Reading, cache: Reading) -> None:
         self._gauge("vllm:num_requests_running", "Choices in the running batch.", running)
         self._gauge("vllm:num_requests_waiting", "Choices that wait for a slot.", waiting)
         self._gauge("vllm:kv_cache_usage_perc", "Used part of the key-value cache, 0 to 1.", cache)

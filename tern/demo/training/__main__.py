@@ -14,6 +14,7 @@ from tern.demo.training.encode import encode
 from tern.demo.training.export import save_model
 from tern.demo.training.fit import Schedule, fit
 from tern.demo.training.network import BitNet, Shape
+from tern.demo.training.parity import check_parity
 from tern.demo.training.tokenizer import BOS, END, PAD, save_tokenizer, train_tokenizer
 
 DEFAULT_OUT = Path(__file__).parent.parent / "checkpoint"
@@ -43,6 +44,7 @@ def make_checkpoint(out: Path, schedule: Schedule, document_count: int) -> None:
     fit(model, *encode(tokenizer, corpus), schedule)
     ids = {f"{kind}_token_id": tokenizer.token_to_id(t) for kind, t in (("bos", BOS), ("eos", END), ("pad", PAD))}
     save_model(model, out, ids)
+    logging.info("largest difference to a dense forward pass: %.6f", check_parity(out))
 
 
 if __name__ == "__main__":

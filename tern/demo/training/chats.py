@@ -1,3 +1,5 @@
+# ruff: noqa: E501 - a row of a table, or one template, stays on one line
+# fmt: off
 """Questions and answers: each function makes one (question, answer) pair of its topic."""
 
 from __future__ import annotations
@@ -83,7 +85,7 @@ def part_fact(rng: Random) -> Pair:
 def job_fact(rng: Random) -> Pair:
     job = rng.choice(tuple(JOBS))
     work, time, place, need = JOBS[job]
-    question = f"{{what does a <job> do|what is a <job>|tell me about a <job>|where does a <job> work|who is a <job>}}{{?|.}}"
+    question = "{what does a <job> do|what is a <job>|tell me about a <job>|where does a <job> work|who is a <job>}{?|.}"
     rest = (f"the work is done {time}.", f"a {job} works {place}.", f"a {job} needs {need}.")
     return expand(question, rng, job=job), expand(f"a {job} {work}. {some(rng, rest, 2)}", rng)
 

@@ -40,22 +40,26 @@ def tensors_of(model: BitNet) -> dict[str, Tensor]:
 def save_model(model: BitNet, directory: Path, token_ids: dict[str, int | None]) -> None:
     """Writes model.safetensors, config.json and generation_config.json."""
     save_file(tensors_of(model), directory / "model.safetensors", metadata={"format": "pt"})
-    config = asdict(model.shape) | token_ids | {
-        "architectures": ["BitNetForCausalLM"],
-        "model_type": "bitnet",
-        "hidden_act": "relu2",
-        "initializer_range": 0.02,
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "tie_word_embeddings": True,
-        "torch_dtype": "bfloat16",
-        "use_cache": True,
-        "quantization_config": {
-            "quant_method": "bitnet",
-            "linear_class": "autobitlinear",
-            "quantization_mode": "offline",
-        },
-    }
+    config = (
+        asdict(model.shape)
+        | token_ids
+        | {
+            "architectures": ["BitNetForCausalLM"],
+            "model_type": "bitnet",
+            "hidden_act": "relu2",
+            "initializer_range": 0.02,
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "tie_word_embeddings": True,
+            "torch_dtype": "bfloat16",
+            "use_cache": True,
+            "quantization_config": {
+                "quant_method": "bitnet",
+                "linear_class": "autobitlinear",
+                "quantization_mode": "offline",
+            },
+        }
+    )
     generation = token_ids | {"do_sample": True, "temperature": 0.8, "top_p": 0.95}
     for name, content in (("config.json", config), ("generation_config.json", generation)):
         (directory / name).write_text(json.dumps(content, indent=2) + "\n")

@@ -19,9 +19,9 @@ _TROUBLES = (
     "in winter, there was nothing to eat, and <it> was {very hungry|hungry and cold}.",
 )
 _MEETINGS = (
-    "then <it> met <friend>. <quote>do not worry,<endquote> said the <friendname>. <quote>I will help you.<endquote>",
-    "then <friend> came along. <quote>what is wrong?<endquote> asked the <friendname>. <it> told the whole story.",
-    "<it> asked <friend> for help. the <friendname> thought for a while and said, <quote>come with me.<endquote>",
+    "then <it> met <friend>. “do not worry,” said the <friendname>. “I will help you.”",
+    "then <friend> came along. “what is wrong?” asked the <friendname>. <it> told the whole story.",
+    "<it> asked <friend> for help. the <friendname> thought for a while and said, “come with me.”",
 )
 _ENDINGS = (
     "together they {found a way|went home|worked until the sun went down}, and {soon|in the end} all was well.",
@@ -50,8 +50,6 @@ def story(rng: Random, animal: Animal | None = None) -> str:
         "friend": with_article(f"{rng.choice(ADJECTIVES)} {friend.name}"),
         "friendname": friend.name,
         "lesson": rng.choice(LESSONS),
-        "quote": "“",
-        "endquote": "”",
     }
     parts = [rng.choice(stage) for stage in (_OPENINGS, _TROUBLES, _MEETINGS, _ENDINGS, _MORALS)]
     return expand(" ".join(parts), rng, **slots)
