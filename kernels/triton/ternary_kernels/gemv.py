@@ -21,7 +21,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ternary_kernels.planes import dot4, gdc_launch_dependents, gdc_wait
+from ternary_kernels.planes import dot4, gdc_launch_dependents, gdc_wait, round_to
 
 
 @triton.jit
@@ -105,4 +105,4 @@ def gemv(
         else:
             y = acc.to(tl.float32) * tl.load(token_scale + token)
             y = y * tl.load(scale + rows, mask=row_ok, other=0.0)
-            tl.store(out_at, y.to(out.dtype.element_ty), mask=row_ok)
+            tl.store(out_at, round_to(y, out.dtype.element_ty, ASM), mask=row_ok)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ternary_kernels import cpu, reference
-from ternary_kernels.packing import PackingError, packed_width
+from ternary_kernels.packing import PackingError, packed_width, to_planes, unpack
 
 NAMESPACE = "ternary"
 
@@ -46,9 +46,9 @@ def linear(
 ) -> Tensor:
     flat = _rows(x, packed, k)
     if x.is_cuda:
-        from ternary_kernels import gpu
+        from ternary_kernels import launch
 
-        y = gpu.linear(flat, packed, scale, k, row_absmax, resident)
+        y = launch.linear(flat, packed, scale, k, row_absmax, resident)
     else:
         y = _linear_dense(flat, cpu.dense(packed, k), scale, row_absmax)
     return y.reshape(*x.shape[:-1], packed.shape[0])
@@ -89,9 +89,9 @@ def _(x: Tensor, weights: Tensor, scale: Tensor, row_absmax: Tensor | None = Non
 def accumulate(x: Tensor, packed: Tensor, k: int, row_absmax: Tensor | None = None) -> tuple[Tensor, Tensor]:
     flat = _rows(x, packed, k)
     if x.is_cuda:
-        from ternary_kernels import gpu
+        from ternary_kernels import launch
 
-        return gpu.accumulate(flat, packed, k, row_absmax)
+        return launch.accumulate(flat, packed, k, row_absmax)
     return cpu.accumulate(flat, cpu.dense(packed, k), row_absmax)
 
 
@@ -136,9 +136,9 @@ def _(acc: Tensor, token_scale: Tensor, scale: Tensor, dtype: torch.dtype) -> Te
 def weight_only(x: Tensor, packed: Tensor, scale: Tensor, k: int) -> Tensor:
     flat = _rows(x, packed, k)
     if x.is_cuda:
-        from ternary_kernels import gpu
+        from ternary_kernels import launch
 
-        y = gpu.weight_only(flat, packed, scale, k)
+        y = launch.weight_only(flat, packed, scale, k)
     else:
         y = reference.weight_only_linear(flat, cpu.dense(packed, k), scale)
     return y.reshape(*x.shape[:-1], packed.shape[0])
@@ -147,6 +147,21 @@ def weight_only(x: Tensor, packed: Tensor, scale: Tensor, k: int) -> Tensor:
 @weight_only.register_fake
 def _(x: Tensor, packed: Tensor, scale: Tensor, k: int) -> Tensor:
     return x.new_empty((*x.shape[:-1], packed.shape[0]))
+
+
+@torch.library.custom_op(f"{NAMESPACE}::resident", mutates_args=(), schema="(Tensor packed) -> Tensor")
+def resident(packed: Tensor) -> Tensor:
+    if packed.is_cuda:
+        from ternary_kernels import launch
+
+        return launch.resident(packed)
+    width = packed.shape[1]
+    return to_planes(unpack(packed, 4 * width)).reshape(packed.shape[0], 4 * width)
+
+
+@resident.register_fake
+def _(packed: Tensor) -> Tensor:
+    return packed.new_empty((packed.shape[0], 4 * packed.shape[1]), dtype=torch.int8)
 
 
 def _linear_dense(x: Tensor, weights: Tensor, scale: Tensor, row_absmax: Tensor | None) -> Tensor:

@@ -20,6 +20,35 @@ except ImportError:  # a Triton without programmatic dependent launch: kernels a
 HAS_PDL = gdc_wait is not None
 
 
+def _per_plane(body: str) -> tl.constexpr:
+    """`body` once per plane, with t = the packed word shifted so that the plane is at bits 0 and 1 of each byte."""
+    return tl.constexpr(tuple(f"{{.reg .b32 t, u; shr.u32 t, $SRC, {2 * plane}; {body}}}" for plane in range(4)))
+
+
+def _one_register(body: str) -> tl.constexpr:
+    return tl.constexpr(tuple(text.replace("$SRC", "$1") for text in _per_plane(body).value))
+
+
+def _two_registers(body: str) -> tl.constexpr:
+    return tl.constexpr(tuple(text.replace("$SRC", "$2") for text in _per_plane(body).value))
+
+
+CODES_ASM = _one_register("and.b32 $0, t, 0x03030303;")
+VALUES_ASM = _one_register(
+    "lop3.b32 u, t, 0x03030303, 0x80808080, 0xEA; sub.u32 u, u, 0x01010101; xor.b32 $0, u, 0x80808080;"
+)
+BFLOATS_ASM = _two_registers(
+    ".reg .b32 one, low; mov.b32 one, 0x3F803F80; mov.b32 low, 0xC301C301; "
+    "prmt.b32 u, t, 0, 0x4140; lop3.b32 u, u, 0x00030003, 0x43004300, 0xEA; fma.rn.bf16x2 $0, u, one, low; "
+    "prmt.b32 u, t, 0, 0x4342; lop3.b32 u, u, 0x00030003, 0x43004300, 0xEA; fma.rn.bf16x2 $1, u, one, low;"
+)
+HALVES_ASM = _two_registers(
+    ".reg .b32 low; mov.b32 low, 0x64016401; "
+    "prmt.b32 u, t, 0, 0x4140; lop3.b32 u, u, 0x00030003, 0x64006400, 0xEA; sub.rn.f16x2 $0, u, low; "
+    "prmt.b32 u, t, 0, 0x4342; lop3.b32 u, u, 0x00030003, 0x64006400, 0xEA; sub.rn.f16x2 $1, u, low;"
+)
+
+
 def interpreting() -> bool:
     """True when Triton runs kernels in its interpreter (TRITON_INTERPRET=1): no inline assembly, CPU tensors."""
     return os.environ.get("TRITON_INTERPRET", "0") == "1"
@@ -42,17 +71,51 @@ def dot4(weights, codes, acc, ASM: tl.constexpr):
 def plane_codes(packed, PLANE: tl.constexpr, ASM: tl.constexpr):
     """Plane PLANE of a tile of packed bytes (int8) as codes 0, 1, 2 (int8); four bytes per register, no shuffle."""
     if ASM:
-        if PLANE == 0:
-            asm: tl.constexpr = "and.b32 $0, $1, 0x03030303;"
-        elif PLANE == 1:
-            asm: tl.constexpr = "{.reg .b32 t; shr.u32 t, $1, 2; and.b32 $0, t, 0x03030303;}"
-        elif PLANE == 2:
-            asm: tl.constexpr = "{.reg .b32 t; shr.u32 t, $1, 4; and.b32 $0, t, 0x03030303;}"
-        else:
-            asm: tl.constexpr = "{.reg .b32 t; shr.u32 t, $1, 6; and.b32 $0, t, 0x03030303;}"
-        return tl.inline_asm_elementwise(asm, "=r,r", [packed], dtype=tl.int8, is_pure=True, pack=4)
+        return tl.inline_asm_elementwise(
+            CODES_ASM[PLANE], "=r,r", [packed], dtype=tl.int8, is_pure=True, pack=4
+        )
     else:
         return ((packed >> (2 * PLANE)) & 3).to(tl.int8)
+
+
+@triton.jit
+def as_words(tile):
+    """An int8 tile unchanged, as registers of four bytes.
+
+    Before sm_90 Triton prefetches the operands of a dot across iterations byte by byte, which costs three byte permutes
+    per tensor-core instruction; an operation with two operands in between keeps it from doing so.
+    """
+    return tl.inline_asm_elementwise("mov.b32 $0, $1;", "=r,r,r", [tile, tile], dtype=tl.int8, is_pure=True, pack=4)
+
+
+@triton.jit
+def plane_values(packed, PLANE: tl.constexpr, ASM: tl.constexpr):
+    """Plane PLANE of a tile of packed bytes (int8) as weights -1, 0, +1 (int8)."""
+    if ASM:
+        # A borrow must not cross bytes: set bit 7, subtract 1, clear bit 7 again by xor.
+        return tl.inline_asm_elementwise(
+            VALUES_ASM[PLANE], "=r,r", [packed], dtype=tl.int8, is_pure=True, pack=4
+        )
+    else:
+        return ((packed >> (2 * PLANE)) & 3).to(tl.int8) - 1
+
+
+@triton.jit
+def plane_halves(packed, PLANE: tl.constexpr, dtype: tl.constexpr, ASM: tl.constexpr):
+    """Plane PLANE of a tile of packed bytes (int8) as weights -1, 0, +1 in `dtype` (bfloat16, float16 or float32).
+
+    The assembly writes a code into the last bits of 128.0 (bfloat16) or 1024.0 (float16) and subtracts 129 or 1025: exact.
+    """
+    if ASM and dtype == tl.bfloat16:
+        return tl.inline_asm_elementwise(
+            BFLOATS_ASM[PLANE], "=r,=r,r", [packed], dtype=tl.bfloat16, is_pure=True, pack=4
+        )
+    elif ASM and dtype == tl.float16:
+        return tl.inline_asm_elementwise(
+            HALVES_ASM[PLANE], "=r,=r,r", [packed], dtype=tl.float16, is_pure=True, pack=4
+        )
+    else:
+        return (((packed >> (2 * PLANE)) & 3).to(tl.int8) - 1).to(dtype)
 
 
 @triton.jit
@@ -64,3 +127,14 @@ def round_half_even(value, ASM: tl.constexpr):
         )
     else:
         return ((value + 12582912.0) - 12582912.0).to(tl.int32)
+
+
+@triton.jit
+def round_to(value, dtype: tl.constexpr, ASM: tl.constexpr):
+    """float32 -> `dtype`, to nearest, ties to even. The interpreter's own cast to bfloat16 cuts off."""
+    if ASM or dtype != tl.bfloat16:
+        return value.to(dtype)
+    else:
+        bits = value.to(tl.int32, bitcast=True)
+        bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & -65536
+        return bits.to(tl.float32, bitcast=True).to(dtype)

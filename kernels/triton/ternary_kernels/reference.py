@@ -3,7 +3,8 @@
 Per token (row m of x), in float32, in this order:
 
     c[m]     = max(max_k |x[m,k]|, 1e-5)
-    q[m,k]   = clip(rint(x[m,k] * (127 / c[m])), -128, 127)          one division per row; rint rounds half to even
+    r[m]     = (1 / c[m]) * 127                                        rounded twice, as torch computes 127 / tensor
+    q[m,k]   = clip(rint(x[m,k] * r[m]), -128, 127)                    rint rounds half to even
     t[m]     = c[m] / 127                                              the token scale
     acc[m,n] = sum_k q[m,k] * w[n,k]                                   integer, exact
     y[m,n]   = round_to_dtype((float32(acc[m,n]) * t[m]) * s[n])       two multiplications, left to right
@@ -55,9 +56,10 @@ def quantize(x: Tensor, row_absmax: Tensor | None = None) -> Quantized:
     peak = absmax(x) if row_absmax is None else row_absmax.to(torch.float32)
     finite = torch.isfinite(peak)
     clamped = torch.where(finite, peak, torch.ones_like(peak)).clamp(min=MIN_ABSMAX)
-    scaled = values * (127.0 / clamped)[:, None]
+    # Tensor by tensor: torch divides by a Python number through its reciprocal on some devices.
+    scaled = values * ((torch.ones_like(clamped) / clamped) * 127.0)[:, None]
     codes = torch.where(finite[:, None], scaled.round(), torch.zeros_like(scaled)).clamp(-128, 127).to(torch.int8)
-    token_scale = torch.where(finite, clamped / 127.0, torch.full_like(clamped, float("nan")))
+    token_scale = torch.where(finite, clamped / torch.full_like(clamped, 127.0), torch.full_like(clamped, float("nan")))
     return Quantized(codes, token_scale, codes.sum(dim=-1, dtype=torch.int32))
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ternary_kernels.planes import gdc_launch_dependents, gdc_wait, plane_codes
+from ternary_kernels.planes import gdc_launch_dependents, gdc_wait, plane_codes, round_to
 
 
 @triton.jit
@@ -73,7 +73,7 @@ def skinny(
         else:
             y = acc.to(tl.float32) * tl.load(token_scale + tokens, mask=token_ok, other=0.0)[None, :]
             y = y * tl.load(scale + rows, mask=row_ok, other=0.0)[:, None]
-            tl.store(out_at, y.to(out.dtype.element_ty), mask=ok)
+            tl.store(out_at, round_to(y, out.dtype.element_ty, ASM), mask=ok)
 
 
 @triton.jit
@@ -88,6 +88,7 @@ def add_splits(
     SPLITS: tl.constexpr,
     BLOCK: tl.constexpr,
     RAW: tl.constexpr,
+    ASM: tl.constexpr,
     PDL: tl.constexpr,
 ):
     token = tl.program_id(1)
@@ -104,4 +105,4 @@ def add_splits(
     else:
         y = acc.to(tl.float32) * tl.load(token_scale + token)
         y = y * tl.load(scale + rows, mask=ok, other=0.0)
-        tl.store(out + at, y.to(out.dtype.element_ty), mask=ok)
+        tl.store(out + at, round_to(y, out.dtype.element_ty, ASM), mask=ok)
