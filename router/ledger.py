@@ -6,13 +6,24 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from contracts.grant import Grant
+from contracts.grant import Grant, LevelKind
 from contracts.pricing import Tokens
 from contracts.usage_event import UsageEvent, encode
-from router.ledger_plan import Account, PlanBook, StepKeys, deadlines_key, epoch_key, from_us, record_key, to_us
+from router.ledger_plan import (
+    Account,
+    PlanBook,
+    StepKeys,
+    counted_text,
+    deadlines_key,
+    epoch_key,
+    from_us,
+    record_key,
+    to_us,
+)
 from router.ledger_scripts import LedgerScripts, Script
 from router.pipeline import ScriptPipeline
 from router.ports import (
+    Balance,
     Dimension,
     ExtendOutcome,
     Headroom,
@@ -107,6 +118,12 @@ class RedisLedger:
             self._on_settled(keys.shard)
         return bool(reply[0] == b"reaped")
 
+    async def balances(self, grant: Grant) -> list[Balance]:
+        account = Account.of(grant)
+        keys = StepKeys.of(account).levels
+        flat = [await self._pipeline.command(account.shard, "HGETALL", key) for key in keys]
+        return [_balance(*level, fields) for level, fields in zip(account.level_ids(), flat, strict=True)]
+
     async def _settle(self, keys: StepKeys, event: UsageEvent) -> SettleOutcome:
         occurred_us = to_us(event.occurred_at)
         arguments = (event.cost_nano_usd, event.tokens.total, encode(event), occurred_us, self._remember_seconds)
@@ -131,10 +148,6 @@ class RedisLedger:
             await self._pipeline.command(keys.shard, "SET", epoch_key(keys.shard), uuid.uuid4().hex, "NX")
             reply = await self._pipeline.call(keys.shard, script, of_call, said)
         return reply
-
-
-def counted_text(counted: Tokens) -> str:
-    return f"{counted.input},{counted.cached_input},{counted.output},{counted.reasoning_output}"
 
 
 def _reservation(request: ReserveRequest, reply: Sequence[Any]) -> Reservation:
@@ -165,3 +178,13 @@ def _refused(request: ReserveRequest, reply: Sequence[Any]) -> Refused:
         retry_after_ms=None if retry_after_ms < 0 else retry_after_ms,
         possible=bool(possible),
     )
+
+
+def _balance(kind: LevelKind, level_id: str, flat: Sequence[bytes]) -> Balance:
+    fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    of = {"spent": dict[str, int](), "held": dict[str, int]()}
+    for name, value in fields.items():
+        period, _, what = name.rpartition(":")
+        if what in of:
+            of[what][period] = int(value)
+    return Balance(kind, level_id, of["spent"], of["held"], int(fields.get("slots", 0)))

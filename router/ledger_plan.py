@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from contracts.catalog import Price
 from contracts.grant import Grant, Level, LevelKind
+from contracts.pricing import Tokens
 from contracts.topology import outbox_stream, shard_of, shard_tag
 from router.ports import PricedAmount, ReserveRequest
 
@@ -26,6 +27,11 @@ def to_us(at: datetime) -> int:
 
 def from_us(at_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at_us)
+
+
+def counted_text(counted: Tokens) -> str:
+    """A count as a record keeps it."""
+    return f"{counted.input},{counted.cached_input},{counted.output},{counted.reasoning_output}"
 
 
 @dataclass(frozen=True, slots=True)

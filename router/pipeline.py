@@ -89,18 +89,21 @@ class RedisNode:
 
     async def _connect(self) -> RedisConnection:
         connection = await RedisConnection.open(self.address, self._timeout_seconds)
+        is_ready = False
         try:
-            replies = await asyncio.gather(
-                *(connection.request("SCRIPT", "LOAD", s.source) for s in self._scripts)
-            )
-            for reply in replies:
-                if isinstance(reply, hiredis.ReplyError):
-                    raise ConnectionLostError(f"Redis refuses the ledger's scripts: {reply}")
+            await self._load_scripts(connection)
             await self._on_connected(connection)
-        except BaseException:
-            connection.close()
-            raise
+            is_ready = True
+        finally:
+            if not is_ready:
+                connection.close()
         return connection
+
+    async def _load_scripts(self, connection: RedisConnection) -> None:
+        loads = [connection.request("SCRIPT", "LOAD", script.source) for script in self._scripts]
+        for reply in await asyncio.gather(*loads):
+            if isinstance(reply, hiredis.ReplyError):
+                raise ConnectionLostError(f"Redis refuses the ledger's scripts: {reply}")
 
 
 class ScriptPipeline:

@@ -138,6 +138,18 @@ class Overdue:
     record: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What one level owes, in nano-USD by period (`d2026-11-20`, `m2026-11`, `all`). `held` is spent plus
+    reserved; `slots` are calls in flight."""
+
+    level: LevelKind
+    level_id: str
+    spent_nano_usd: dict[str, int]
+    held_nano_usd: dict[str, int]
+    slots: int
+
+
 class Ledger(Protocol):
     """Reserve, extend, settle, reap, release: each one atomic and idempotent by call id.
 
@@ -167,6 +179,10 @@ class Ledger(Protocol):
 
     async def reap(self, overdue: Overdue, event: UsageEvent) -> bool:
         """Settle at the recorded count; False if another replica or the router itself was faster."""
+        ...
+
+    async def balances(self, grant: Grant) -> list[Balance]:
+        """Organization, project, user and key, in this order."""
         ...
 
 

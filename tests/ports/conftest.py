@@ -1,0 +1,52 @@
+"""Each port's inhabitants: the memory twin, the real one, and the real one on a Redis Cluster."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+import redis
+
+from router.ledger import RedisLedger
+from router.memory_ledger import MemoryLedger
+from router.ports import Ledger
+from router.redis_connection import RedisAddress
+from tests.ledger.calls import Clock
+
+LEASE_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Bench:
+    """A ledger on a clock that the test turns."""
+
+    ledger: Ledger
+    clock: Clock
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
+async def bench(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Bench]:
+    if request.param == "memory":
+        yield Bench(MemoryLedger(lease_seconds=LEASE_SECONDS, clock=clock), clock)
+        return
+    address = emptied(request, request.param)
+    ledger = RedisLedger(address, cluster=request.param == "cluster", lease_seconds=LEASE_SECONDS, clock=clock)
+    yield Bench(ledger, clock)
+    await ledger.close()
+
+
+def emptied(request: pytest.FixtureRequest, kind: str) -> RedisAddress:
+    """The address of a real server without data: `redis` or `cluster`."""
+    if kind == "redis":
+        address = RedisAddress.from_url(request.getfixturevalue("redis_server_url"))
+    else:
+        address = RedisAddress(port=request.getfixturevalue("redis_cluster_port"))
+    with redis.Redis(host=address.host, port=address.port, db=address.database) as client:
+        client.flushdb()
+    return address
