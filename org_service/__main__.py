@@ -1,0 +1,64 @@
+"""python -m org_service serve | migrate [pre|post] | --check-config"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from org_service import logs
+from org_service.app import create_app
+from org_service.migrate import Phase, migrate
+from org_service.settings import Settings, UnknownSettingError, load
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m org_service", description="Tern's control plane")
+    parser.add_argument("--check-config", action="store_true", help="validate the configuration, show it and stop")
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("serve", help="answer requests (the default)")
+    migration = commands.add_parser("migrate", help="bring the database's tables up to date")
+    migration.add_argument("phase", nargs="?", type=Phase, choices=list(Phase), default=Phase.ALL)
+    arguments = parser.parse_args(argv)
+    try:
+        settings = load(os.environ)
+    except (ValidationError, UnknownSettingError) as error:
+        sys.stderr.write(f"org_service: {_explain(error)}\n")
+        return 2
+    if arguments.check_config:
+        sys.stdout.write(json.dumps(settings.model_dump(mode="json"), indent=2) + "\n")
+        return 0
+    logs.configure(settings.log_level)
+    if arguments.command == "migrate":
+        asyncio.run(migrate(settings.database_url.get_secret_value(), arguments.phase))
+        return 0
+    return _serve(settings)
+
+
+def _explain(error: ValidationError | UnknownSettingError) -> str:
+    """Names and reasons, never values: a value may be a secret."""
+    if isinstance(error, UnknownSettingError):
+        return str(error)
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+
+
+def _serve(settings: Settings) -> int:
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.listen_host,
+        port=settings.listen_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
+    uvicorn.Server(config).run()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

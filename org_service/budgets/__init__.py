@@ -1,0 +1,1 @@
+"""Spend, rate and concurrency limits."""

@@ -1,0 +1,1 @@
+"""Models, aliases, upstreams and prices of this deployment."""

@@ -1,0 +1,48 @@
+"""What the app is made of: the adapters that `create_app` builds, or that a test hands in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+
+from org_service.db import Database, create_engine
+from org_service.settings import Settings
+
+RedisClient = Redis | RedisCluster
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    database: Database
+    redis: RedisClient
+    service_token: str
+    now: Callable[[], datetime] = utc_now
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+        await self.database.close()
+
+
+def build(settings: Settings) -> Parts:
+    """Real adapters, not connected yet: the app starts while PostgreSQL or Redis is away."""
+    return Parts(
+        database=Database(create_engine(settings)),
+        redis=connect_redis(settings),
+        service_token=settings.service_token.get_secret_value(),
+    )
+
+
+def connect_redis(settings: Settings) -> RedisClient:
+    timeout = settings.redis_timeout_seconds
+    kind = RedisCluster if settings.redis_cluster else Redis
+    return kind.from_url(
+        settings.redis_url.get_secret_value(), socket_timeout=timeout, socket_connect_timeout=timeout
+    )

@@ -1,0 +1,1 @@
+"""Which models a project or key may use."""
