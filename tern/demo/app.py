@@ -21,7 +21,7 @@ from tern.demo.errors import ApiError
 from tern.demo.metrics import EngineMetrics
 from tern.demo.model import Model
 from tern.demo.text import TextCodec
-from tern.demo.transport import render_api_error, render_http_error
+from tern.demo.transport import render_api_error, render_fault, render_http_error
 
 
 def create_app(directory: Path, name: str, max_num_seqs: int, max_model_len: int | None) -> Starlette:
@@ -44,7 +44,7 @@ def create_app(directory: Path, name: str, max_num_seqs: int, max_model_len: int
             await steps
         engine.close()
 
-    handlers = {ApiError: render_api_error, HTTPException: render_http_error}
+    handlers = {ApiError: render_api_error, HTTPException: render_http_error, Exception: render_fault}
     return Starlette(routes=Endpoints(backend, metrics).routes(), lifespan=lifespan, exception_handlers=handlers)
 
 

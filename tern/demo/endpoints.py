@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from starlette.requests import Request
@@ -15,12 +16,39 @@ from tern.demo import asking
 from tern.demo.asking import Backend
 from tern.demo.bodies import ChatBody, CompletionBody, DetokenizeBody, EmbeddingBody, GenerationBody, TokenizeBody
 from tern.demo.checkpoint import Floats
-from tern.demo.engine import Answer
+from tern.demo.engine import Answer, Engine
 from tern.demo.metrics import EngineMetrics
 from tern.demo.replies import FINGERPRINT, OWNER, ChatReply, Json, Reply, TextReply, Written, usage_of
+from tern.demo.sample import SamplingParams
 from tern.demo.transport import EventStream, json_response, read_body, until_gone
 
 CLIENT_GONE = 499
+
+
+@dataclass(frozen=True)
+class Task:
+    """One generation call: `n` choices for each prompt; `echoes` is what each prompt's choices repeat first."""
+
+    engine: Engine
+    prompts: list[list[int]]
+    echoes: list[str]
+    params: SamplingParams
+    n: int
+
+    def begin(self) -> AbstractContextManager[Answer]:
+        return self.engine.answering(self.prompts, self.params, self.n)
+
+    def blank_choices(self) -> list[Written]:
+        each = [
+            (len(prompt), echo)
+            for prompt, echo in zip(self.prompts, self.echoes, strict=True)
+            for _ in range(self.n)
+        ]
+        return [Written(index, length, echo) for index, (length, echo) in enumerate(each)]
+
+    def usage(self, choices: Sequence[Written]) -> Json:
+        """Each prompt counts once, however many choices were asked for it."""
+        return usage_of(sum(map(len, self.prompts)), sum(len(written.picks) for written in choices))
 
 
 class Endpoints:
@@ -60,19 +88,12 @@ class Endpoints:
         self, request: Request, body: GenerationBody, prompts: list[list[int]], reply: Reply, *, echo: bool = False
     ) -> Response:
         params = asking.sampling_of(self._backend, body, prompts)
-        answer = self._backend.engine.submit(prompts, params, body.n or 1)
-        choices = self._blank_choices(answer, echo=echo)
+        echoes = [self._backend.codec.decode(prompt) if echo else "" for prompt in prompts]
+        task = Task(self._backend.engine, prompts, echoes, params, body.n or 1)
         if body.stream:
-            return EventStream(stream(answer, choices, reply, body))
-        whole = await until_gone(request.receive, collect(answer, choices, reply))
+            return EventStream(stream(task, reply, body))
+        whole = await until_gone(request.receive, collect(task, reply))
         return Response(status_code=CLIENT_GONE) if whole is None else json_response(whole)
-
-    def _blank_choices(self, answer: Answer, *, echo: bool) -> list[Written]:
-        decode = self._backend.codec.decode
-        return [
-            Written(choice.index, len(choice.prompt), decode(choice.prompt) if echo else "")
-            for choice in answer.choices
-        ]
 
     async def embed(self, request: Request) -> Response:
         body = await read_body(request, EmbeddingBody)
@@ -136,32 +157,30 @@ class Endpoints:
         return json_response({"version": number, "server": FINGERPRINT})
 
 
-async def collect(answer: Answer, choices: Sequence[Written], reply: Reply) -> Json:
-    try:
+async def collect(task: Task, reply: Reply) -> Json:
+    choices = task.blank_choices()
+    with task.begin() as answer:
         async for delta in answer:
             choices[delta.index].add(delta)
-    finally:
-        answer.cancel()
-    return reply.whole(choices, total_usage(answer, choices))
+    return reply.whole(choices, task.usage(choices))
 
 
-async def stream(
-    answer: Answer, choices: Sequence[Written], reply: Reply, body: GenerationBody
-) -> AsyncIterator[Json]:
-    """Chunks of all choices as they come; running usage is per choice, the last chunk has the sum."""
-    try:
+async def stream(task: Task, reply: Reply, body: GenerationBody) -> AsyncGenerator[Json]:
+    """Chunks of all choices as they come; running usage is per choice, the last chunk has the sum.
+
+    The task begins with the first chunk that is asked for, so a stream that nobody reads takes no slot.
+    """
+    choices = task.blank_choices()
+    with task.begin() as answer:
         for written in choices:
             if opening := reply.opening(written.index):
                 yield _with_usage(opening, written, body)
-        async with aclosing(aiter(answer)) as deltas:
-            async for delta in deltas:
-                written = choices[delta.index]
-                written.add(delta)
-                yield _with_usage(reply.chunk(written, delta), written, body)
-        if body.wants_usage:
-            yield reply.usage_chunk(total_usage(answer, choices))
-    finally:
-        answer.cancel()
+        async for delta in answer:
+            written = choices[delta.index]
+            written.add(delta)
+            yield _with_usage(reply.chunk(written, delta), written, body)
+    if body.wants_usage:
+        yield reply.usage_chunk(task.usage(choices))
 
 
 def _with_usage(chunk: Json, written: Written, body: GenerationBody) -> Json:
@@ -171,11 +190,6 @@ def _with_usage(chunk: Json, written: Written, body: GenerationBody) -> Json:
     if body.wants_continuous_usage:
         chunk["usage"] = written.usage()
     return chunk
-
-
-def total_usage(answer: Answer, choices: Sequence[Written]) -> Json:
-    """Each prompt counts once, however many choices were asked for it."""
-    return usage_of(sum(map(len, answer.prompts)), sum(len(written.picks) for written in choices))
 
 
 def _encoded(vector: Floats, encoding: str) -> str | list[float]:

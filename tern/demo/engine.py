@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,7 +89,6 @@ class Answer:
     def __init__(self, engine: Engine, prompts: Sequence[Sequence[int]], params: SamplingParams, n: int) -> None:
         self.params = params
         self.prompts = prompts
-        self._engine = engine
         self._deltas: asyncio.Queue[Delta | EngineError] = asyncio.Queue()
         each = (prompt for prompt in prompts for _ in range(n))
         self.choices = [Choice(self, index, prompt, engine) for index, prompt in enumerate(each)]
@@ -104,10 +104,6 @@ class Answer:
 
     def hand_on(self, delta: Delta | EngineError) -> None:
         self._deltas.put_nowait(delta)
-
-    def cancel(self) -> None:
-        """Stops what is still being written and frees its slots; harmless when all is done."""
-        self._engine.drop(self.choices)
 
 
 class Engine:
@@ -135,16 +131,18 @@ class Engine:
     def load(self) -> int:
         return len(self._running) + len(self._waiting)
 
-    def submit(self, prompts: Sequence[Sequence[int]], params: SamplingParams, n: int) -> Answer:
+    @contextmanager
+    def answering(self, prompts: Sequence[Sequence[int]], params: SamplingParams, n: int) -> Iterator[Answer]:
+        """Queues `n` choices for each prompt; on leaving, what is still being written frees its slots."""
         answer = Answer(self, prompts, params, n)
         self._waiting.extend(answer.choices)
         self._work_to_do.set()
-        return answer
-
-    def drop(self, choices: Sequence[Choice]) -> None:
-        for choice in choices:
-            if choice.is_open:
-                self._close(choice, "abort")
+        try:
+            yield answer
+        finally:
+            for choice in answer.choices:
+                if choice.is_open:
+                    self._close(choice, "abort")
 
     async def embed(self, prompt: Sequence[int]) -> Floats:
         """Mean of the hidden states of the prompt, scaled to length 1; [hidden]."""

@@ -19,20 +19,23 @@ from tern.demo.checkpoint import Checkpoint, Floats, LayerWeights, ModelConfig, 
 _SMALLEST_ABSMAX = np.float32(1e-5)
 
 
+_FIRST_CAPACITY = 64
+
+
 class KeyValueCache:
-    """Keys and values of one sequence, [layer, kv head, position, head_dim]; grows by doubling."""
+    """Keys and values of one sequence, [layer, kv head, position, head_dim]; empty at first, grows by doubling."""
 
     def __init__(self, config: ModelConfig) -> None:
         self.length = 0
         self._capacity_limit = config.max_position_embeddings
-        shape = (2, config.num_hidden_layers, config.num_key_value_heads, 64, config.head_dim)
+        shape = (2, config.num_hidden_layers, config.num_key_value_heads, 0, config.head_dim)
         self._store = np.zeros(shape, np.float32)
 
     def reserve(self, length: int) -> None:
         capacity = self._store.shape[3]
         if length <= capacity:
             return
-        grown_to = min(max(length, 2 * capacity), self._capacity_limit)
+        grown_to = min(max(length, 2 * capacity, _FIRST_CAPACITY), self._capacity_limit)
         grown = np.zeros((*self._store.shape[:3], grown_to, self._store.shape[4]), np.float32)
         grown[:, :, :, : self.length] = self._store[:, :, :, : self.length]
         self._store = grown

@@ -27,6 +27,8 @@ class Written:
     picks: list[Picked] = field(default_factory=list)
     finish_reason: str | None = None
     stop_reason: str | int | None = None
+    next_offset: int = 0
+    """Where the next streamed token begins, in characters; used for log-probabilities only."""
 
     def add(self, delta: Delta) -> None:
         self.text += delta.text
@@ -146,11 +148,12 @@ class TextReply(Reply):
 
     def _chunk_choice(self, written: Written, delta: Delta) -> Json:
         is_first = len(written.picks) == 1
-        before = "".join(self._codec.token_text(pick.token) for pick in written.picks[:-1])
+        offset = written.next_offset or len(written.prompt_text)
+        written.next_offset = offset + len(self._codec.token_text(delta.picked.token))
         return {
             "index": delta.index,
             "text": written.prompt_text + delta.text if is_first else delta.text,
-            "logprobs": self._logprobs([delta.picked], len(written.prompt_text) + len(before)),
+            "logprobs": self._logprobs([delta.picked], offset),
             "finish_reason": delta.finish_reason,
             "stop_reason": delta.stop_reason,
         }

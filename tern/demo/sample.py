@@ -47,12 +47,14 @@ class Sampler:
         self._params = params
         self._random = np.random.default_rng(entropy)
         self._seen: Counter[int] = Counter()
+        self._picked = 0
         self._banned_at_first = sorted(params.stop_token_ids | {eos_token_id})
 
     def pick(self, logits: Floats) -> Picked:
         adjusted = self._adjusted(logits)
         token = int(adjusted.argmax()) if self._params.temperature == 0 else self._draw(adjusted)
         self._seen[token] += 1
+        self._picked += 1
         if self._params.top_logprobs is None:
             return Picked(token, 0.0, ())
         return _with_logprobs(logits, token, self._params.top_logprobs)
@@ -65,7 +67,7 @@ class Sampler:
         if params.presence_penalty or params.frequency_penalty:
             for token, count in self._seen.items():
                 adjusted[token] -= params.presence_penalty + params.frequency_penalty * count
-        if self._seen.total() < params.min_tokens:
+        if self._picked < params.min_tokens:
             adjusted[self._banned_at_first] = -np.inf
         return adjusted
 

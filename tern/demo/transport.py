@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -64,7 +65,7 @@ async def _disconnect(receive: Receive) -> None:
 class EventStream(Response):
     """Server-sent events: each item one `data:` frame, `[DONE]` last; a late fault becomes an error frame."""
 
-    def __init__(self, events: AsyncIterator[object]) -> None:
+    def __init__(self, events: AsyncGenerator[object]) -> None:
         super().__init__(media_type="text/event-stream", headers={"cache-control": "no-cache"})
         del self.headers["content-length"]
         self._events = events
@@ -75,8 +76,9 @@ class EventStream(Response):
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         try:
-            async for event in self._events:
-                await self._frame(send, to_json(event))
+            async with aclosing(self._events) as events:
+                async for event in events:
+                    await self._frame(send, to_json(event))
         except ApiError as fault:
             await self._frame(send, to_json(fault.body()))
         await self._frame(send, b"[DONE]", more=False)
@@ -88,6 +90,11 @@ class EventStream(Response):
 async def render_api_error(_: Request, fault: Exception) -> Response:
     assert isinstance(fault, ApiError)
     return json_response(fault.body(), fault.status)
+
+
+async def render_fault(_: Request, __: Exception) -> Response:
+    """A bug: the client learns nothing about it, the log everything."""
+    return json_response(ApiError("Internal server error.").body(), 500)
 
 
 async def render_http_error(_: Request, fault: Exception) -> Response:

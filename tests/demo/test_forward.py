@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tern.demo.checkpoint import CheckpointError, TernaryWeight, load_checkpoint, read_tensors, unpack
+from tern.demo.checkpoint import CheckpointError, Floats, TernaryWeight, load_checkpoint, read_tensors, unpack
 from tern.demo.model import Model, Segment, apply_ternary
 from tern.demo.server import CHECKPOINT
 from tern.demo.text import TextCodec
@@ -34,19 +34,23 @@ class Reference:
             self.weights[name] = np.array(rows, np.int64) - 1
         return self.weights[name]
 
-    def linear(self, name: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def linear(self, name: str, x: Floats) -> Floats:
         absmax = max(np.float32(max(abs(x))), np.float32(1e-5))
         quantised = [int(np.rint(value * (np.float32(127) / absmax))) for value in x]
         assert max(map(abs, quantised)) <= 128
         sums = self.ternary(name) @ np.array(quantised, np.int64)
         scale = self.tensors[name + ".weight_scale"][0]
-        return sums.astype(np.float32) * (absmax / np.float32(127)) * scale
+        scaled: Floats = sums.astype(np.float32) * (absmax / np.float32(127)) * scale
+        return scaled
 
-    def norm(self, name: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def norm(self, name: str, x: Floats) -> Floats:
         mean = np.float32(math.fsum(float(value) ** 2 for value in x) / len(x))
-        return x / np.sqrt(mean + np.float32(self.config["rms_norm_eps"])) * self.tensors[name + ".weight"]
+        normed: Floats = (
+            x / np.sqrt(mean + np.float32(self.config["rms_norm_eps"])) * self.tensors[name + ".weight"]
+        )
+        return normed
 
-    def turn(self, head: NDArray[np.float32], position: int) -> NDArray[np.float32]:
+    def turn(self, head: Floats, position: int) -> Floats:
         half = len(head) // 2
         turned = np.empty_like(head)
         for pair in range(half):
@@ -55,11 +59,11 @@ class Reference:
             turned[pair + half] = head[pair + half] * math.cos(angle) + head[pair] * math.sin(angle)
         return turned
 
-    def attention(self, prefix: str, rows: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    def attention(self, prefix: str, rows: list[Floats]) -> list[Floats]:
         size = self.config["hidden_size"] // self.config["num_attention_heads"]
         share = self.config["num_attention_heads"] // self.config["num_key_value_heads"]
 
-        def heads(name: str) -> list[NDArray[np.float32]]:
+        def heads(name: str) -> list[Floats]:
             return [self.linear(prefix + name, row).reshape(-1, size) for row in rows]
 
         queries, keys, values = heads("q_proj"), heads("k_proj"), heads("v_proj")
@@ -79,11 +83,11 @@ class Reference:
             mixed.append(np.concatenate(parts).astype(np.float32))
         return [self.linear(prefix + "o_proj", self.norm(prefix + "attn_sub_norm", row)) for row in mixed]
 
-    def feed_forward(self, prefix: str, row: NDArray[np.float32]) -> NDArray[np.float32]:
+    def feed_forward(self, prefix: str, row: Floats) -> Floats:
         gated = np.maximum(self.linear(prefix + "gate_proj", row), 0) ** 2 * self.linear(prefix + "up_proj", row)
         return self.linear(prefix + "down_proj", self.norm(prefix + "ffn_sub_norm", gated))
 
-    def logits(self, tokens: list[int]) -> NDArray[np.float32]:
+    def logits(self, tokens: list[int]) -> Floats:
         embedding = self.tensors["model.embed_tokens.weight"]
         rows = [embedding[token] for token in tokens]
         for layer in range(self.config["num_hidden_layers"]):
@@ -104,7 +108,7 @@ def reference() -> Reference:
     return Reference()
 
 
-def all_logits(model: Model, tokens: list[int]) -> NDArray[np.float32]:
+def all_logits(model: Model, tokens: list[int]) -> Floats:
     hidden = model.forward([Segment(model.new_cache(), tokens)])
     return np.array([model.logits(row) for row in hidden])
 

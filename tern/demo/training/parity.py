@@ -24,7 +24,7 @@ from tern.demo.text import TextCodec
 from tern.demo.training.network import Shape, quantise_activations, rotary_tables, rotate
 
 QUESTIONS = ("Hello!", "Where does a fox live?", "What is a gateway?", "What is 7 plus 5?", "zzz 123 ?")
-TOLERANCE = 0.02
+TOLERANCE = 0.1  # one activation that rounds the other way moves a logit by about 0.02
 
 
 class ParityError(Exception):
