@@ -12,9 +12,10 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.contenders.contract import Contender, Site, Standing
-from benchmarks.process import ContenderError, accepts, free_port, pinned, plain_environment, running, wait_until
+from benchmarks.process import ContenderError, listening, pinned
 from benchmarks.trial import PACE_SECONDS, Plan, Trial, run_trial, warm_up
 from benchmarks.verify import verify
+from tern.stack.process import free_port
 
 ROOT = Path(__file__).parents[1]
 Tell = Callable[[str], None]
@@ -50,9 +51,7 @@ def model_server(core: int, work: Path) -> Iterator[str]:
     """The stub, pinned; yields its origin."""
     port, pace = free_port(), PACE_SECONDS * 1000
     command = [sys.executable, "-m", "benchmarks.upstream", "--port", str(port), "--pace-milliseconds", str(pace)]
-    log = work / "logs/upstream.log"
-    with running(pinned(command, core), log, plain_environment(), cwd=ROOT) as process:
-        wait_until(lambda: accepts(port), process, seconds=20)
+    with listening("upstream", pinned(command, core), port, work / "logs", {}, run_in=ROOT):
         yield f"http://127.0.0.1:{port}"
 
 

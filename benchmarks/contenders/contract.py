@@ -20,8 +20,9 @@ class Site:
     upstream_url: str
     work: Path
 
-    def log(self, name: str) -> Path:
-        return self.work / "logs" / f"{name}.log"
+    @property
+    def logs(self) -> Path:
+        return self.work / "logs"
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from benchmarks.contenders.contract import Site, Standing
 from benchmarks.contenders.environment import install_from_pip, pinned_version
 from benchmarks.contenders.peer import standing_peer
 from benchmarks.load import Target
-from benchmarks.process import free_port
 from benchmarks.upstream import MODEL
+from tern.stack.process import free_port
 
 
 @dataclass(frozen=True)
