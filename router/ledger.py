@@ -20,7 +20,7 @@ from router.ledger_plan import (
     record_key,
     to_us,
 )
-from router.ledger_scripts import LedgerScripts, Script
+from router.ledger_scripts import Script
 from router.pipeline import ScriptPipeline
 from router.ports import (
     Balance,
@@ -35,7 +35,7 @@ from router.ports import (
     SettleOutcome,
     UnpricedError,
 )
-from router.redis_connection import Argument, RedisAddress
+from router.redis_connection import Argument
 
 REMEMBER_SECONDS: Final = 2 * 24 * 3600
 """How long a call is known to be done; far longer than any spool waits to be replayed."""
@@ -47,27 +47,20 @@ class RedisLedger:
 
     def __init__(
         self,
-        address: RedisAddress,
+        pipeline: ScriptPipeline,
         *,
-        cluster: bool = False,
-        timeout_seconds: float = 0.5,
         lease_seconds: float = 10.0,
         remember_seconds: int = REMEMBER_SECONDS,
         on_settled: Callable[[int], None] = lambda shard: None,
         clock: Callable[[], int] | None = None,
     ) -> None:
-        self._scripts = LedgerScripts.load()
-        self._pipeline = ScriptPipeline(
-            address, self._scripts.all(), cluster=cluster, timeout_seconds=timeout_seconds
-        )
+        self._pipeline = pipeline
+        self._scripts = pipeline.scripts
         self._plans = PlanBook()
         self._lease_us = int(lease_seconds * 1_000_000)
         self._remember_seconds = remember_seconds
         self._on_settled = on_settled
         self._clock = clock
-
-    async def close(self) -> None:
-        await self._pipeline.close()
 
     async def reserve(self, request: ReserveRequest) -> Reservation | Refused:
         plan = self._plans.plan(request.grant, request.model_id)

@@ -174,9 +174,6 @@ class MemoryLedger:
             for level in self._levels_of(Account.of(grant))
         ]
 
-    async def close(self) -> None:
-        """Nothing to close; the real one has connections."""
-
     def _levels_of(self, account: Account) -> list[MemoryLevel]:
         found = []
         for kind, level_id in account.level_ids():

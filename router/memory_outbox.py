@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from router.outbox_entry import corrected
+from router.outbox_entry import leaving
 from router.ports import OutboxEntry
 
 
@@ -18,7 +18,7 @@ class MemoryOutbox:
 
     def append(self, shard: int, event: bytes, before: bytes | None) -> None:
         self._last_id += 1
-        self._entries[shard][f"{self._last_id}-0"] = event if before is None else corrected(event, before)
+        self._entries[shard][f"{self._last_id}-0"] = leaving(event, before)
 
     async def read(self, shard: int, limit: int) -> list[OutboxEntry]:
         return [OutboxEntry(*entry) for entry in list(self._entries[shard].items())[:limit]]

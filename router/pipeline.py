@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import binascii
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import hiredis
 
 from contracts.topology import SHARD_COUNT, shard_tag
-from router.ledger_scripts import Script
+from router.ledger_scripts import LedgerScripts, Script
 from router.ports import LedgerUnavailableError
 from router.redis_connection import Argument, ConnectionLostError, RedisAddress, RedisConnection
 
@@ -26,6 +26,14 @@ SLOT_COUNT: Final = 16384
 REDIRECTIONS: Final = 5
 FIRST_RETRY_SECONDS: Final = 0.05
 LAST_RETRY_SECONDS: Final = 1.0
+
+
+class RedisRefusedError(LedgerUnavailableError):
+    """Redis answered with an error that neither a redirection nor loading a script mends."""
+
+    def __init__(self, reply: str) -> None:
+        super().__init__(f"Redis answered: {reply}")
+        self.code = reply.partition(" ")[0]
 
 
 def slot_of_shard(shard: int) -> int:
@@ -107,7 +115,8 @@ class RedisNode:
 
 
 class ScriptPipeline:
-    """`call` runs one script, `command` one plain command, on the node that owns the shard.
+    """`call` runs one script, `command` one plain command, on the node that owns the shard. One pipeline serves
+    ledger and outbox.
 
     Both raise LedgerUnavailableError when the reply cannot be had in time.
     """
@@ -115,13 +124,12 @@ class ScriptPipeline:
     def __init__(
         self,
         address: RedisAddress,
-        scripts: Iterable[Script],
         *,
         cluster: bool = False,
         timeout_seconds: float = 0.5,
     ) -> None:
+        self.scripts = LedgerScripts.load()
         self._address = address
-        self._scripts = tuple(scripts)
         self._cluster = cluster
         self._timeout_seconds = timeout_seconds
         self._nodes: dict[tuple[str, int], RedisNode] = {}
@@ -170,7 +178,7 @@ class ScriptPipeline:
             error = await connection.request(*command)
             if not isinstance(error, hiredis.ReplyError):
                 return error
-        raise LedgerUnavailableError(f"Redis answered: {error}")
+        raise RedisRefusedError(str(error))
 
     def _node_at(self, host_and_port: str) -> RedisNode:
         host, _, port = host_and_port.rpartition(":")
@@ -180,7 +188,7 @@ class ScriptPipeline:
         key = (address.path or address.host, address.port)
         if key not in self._nodes:
             self._nodes[key] = RedisNode(
-                address, self._scripts, self._timeout_seconds, self._learn_owners, self._learn_from_another
+                address, self.scripts.all(), self._timeout_seconds, self._learn_owners, self._learn_from_another
             )
         return self._nodes[key]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from contracts.catalog import Catalog, Operation, Price
+from contracts.catalog import Catalog, Operation, Price, Upstream
 from contracts.grant import Grant, LevelKind
 from contracts.grant import Refusal as KeyRefusal
 from contracts.pricing import Tokens
@@ -207,7 +208,7 @@ class Outbox(Protocol):
 
 
 class Broker(Protocol):
-    async def publish(self, events: list[bytes]) -> None:
+    async def publish(self, events: Sequence[bytes]) -> None:
         """One message with all events; returns once the broker confirmed it. Raises BrokerUnavailableError."""
         ...
 
@@ -232,3 +233,14 @@ class CatalogSource(Protocol):
     def snapshot(self) -> Catalog:
         """The newest catalog that this replica has seen."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An upstream as this replica sees it: `load` is calls in flight there; `lacks` are operations that the server
+    was seen not to have."""
+
+    upstream: Upstream
+    healthy: bool
+    load: int
+    lacks: frozenset[Operation] = frozenset()

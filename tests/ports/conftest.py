@@ -10,7 +10,10 @@ import redis
 
 from router.ledger import RedisLedger
 from router.memory_ledger import MemoryLedger
-from router.ports import Ledger
+from router.memory_outbox import MemoryOutbox
+from router.outbox import RedisOutbox
+from router.pipeline import ScriptPipeline
+from router.ports import Ledger, Outbox
 from router.redis_connection import RedisAddress
 from tests.ledger.calls import Clock
 
@@ -19,10 +22,11 @@ LEASE_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Bench:
-    """A ledger on a clock that the test turns."""
+    """A ledger on a clock that the test turns, and the outbox that it fills."""
 
     ledger: Ledger
     clock: Clock
+    outbox: Outbox
 
 
 @pytest.fixture
@@ -33,12 +37,14 @@ def clock() -> Clock:
 @pytest.fixture(params=["memory", "redis", "cluster"])
 async def bench(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Bench]:
     if request.param == "memory":
-        yield Bench(MemoryLedger(lease_seconds=LEASE_SECONDS, clock=clock), clock)
+        outbox = MemoryOutbox()
+        yield Bench(MemoryLedger(outbox, lease_seconds=LEASE_SECONDS, clock=clock), clock, outbox)
         return
-    address = emptied(request, request.param)
-    ledger = RedisLedger(address, cluster=request.param == "cluster", lease_seconds=LEASE_SECONDS, clock=clock)
-    yield Bench(ledger, clock)
-    await ledger.close()
+    pipeline = ScriptPipeline(emptied(request, request.param), cluster=request.param == "cluster")
+    yield Bench(
+        RedisLedger(pipeline, lease_seconds=LEASE_SECONDS, clock=clock), clock, RedisOutbox(pipeline, "me")
+    )
+    await pipeline.close()
 
 
 def emptied(request: pytest.FixtureRequest, kind: str) -> RedisAddress:
