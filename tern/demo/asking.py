@@ -13,6 +13,7 @@ from tern.demo.sample import SamplingParams
 from tern.demo.text import TextCodec
 
 MAX_PROMPTS = 256
+MAX_CHOICES = 1024
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ def sampling_of(backend: Backend, body: GenerationBody, prompts: Sequence[Sequen
     temperature = _default(backend, body, "temperature", 1.0)
     if temperature == 0 and (body.n or 1) > 1:
         raise BadRequestError(f"n must be 1 when using greedy sampling, got {body.n}.", "n")
+    if len(prompts) * (body.n or 1) > MAX_CHOICES:
+        raise BadRequestError(f"At most {MAX_CHOICES} choices in one call.", "n")
     return SamplingParams(
         max_tokens=_room(backend, body, prompts),
         min_tokens=body.min_tokens,

@@ -158,12 +158,10 @@ class Engine:
                 self._work_to_do.clear()
                 continue
             try:
-                picks = await loop.run_in_executor(self._worker, self._compute, batch)
+                self._deliver(batch, await loop.run_in_executor(self._worker, self._compute, batch))
             except Exception:
                 log.exception("a step failed")
                 self._fail(batch)
-                continue
-            self._deliver(batch, picks)
 
     def close(self) -> None:
         self._worker.shutdown(wait=True, cancel_futures=True)
