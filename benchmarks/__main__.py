@@ -14,7 +14,8 @@ from rich.console import Console
 from benchmarks.bench import ROOT, run_bench, run_site
 from benchmarks.contenders import all_contenders
 from benchmarks.contenders.contract import Contender
-from benchmarks.figures import rows
+from benchmarks.figures import rows as table_rows
+from benchmarks.hot_spots import LoadKind, as_table, profile_router
 from benchmarks.report import Report, print_report, write_report
 from benchmarks.trial import plan
 
@@ -32,16 +33,32 @@ def bench(
     """Measure every contender side by side, each gateway pinned to the same core."""
     if context.invoked_subcommand is not None:
         return
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = terminal()
     chosen = choose(only or [])
     schedule = plan(quick, rounds)
     with run_site(ROOT / ".bench") as site:
         outcome = run_bench(chosen, site, schedule, lambda line: console.print(line, style="dim"))
-    report = Report(datetime.now(UTC), schedule, rows(outcome))
+    report = Report(datetime.now(UTC), schedule, table_rows(outcome))
     print_report(report, console)
     whole = not only and not quick
     if folder := results or (ROOT / "benchmarks/results" if whole else None):
         write_report(report, folder)
+
+
+@app.command("profile")
+def profile(
+    kind: Annotated[LoadKind, typer.Argument(help="What the router is loaded with.")] = LoadKind.UNARY,
+    seconds: Annotated[int, typer.Option(help="How long it is sampled.")] = 10,
+    native: Annotated[bool, typer.Option(help="Name C functions too.")] = False,
+    rows: Annotated[int, typer.Option(help="Functions to list.")] = 40,
+) -> None:
+    """Show where Tern's router spends its CPU."""
+    terminal().print(as_table(profile_router(kind, seconds, native, ROOT / ".bench"), rows))
+
+
+def terminal() -> Console:
+    """Wide where nobody set a width: a log or a pipe."""
+    return Console(width=None if sys.stdout.isatty() else 200)
 
 
 def choose(only: Sequence[str]) -> list[Contender]:
