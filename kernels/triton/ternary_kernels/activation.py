@@ -6,9 +6,9 @@
     h = norm_weight * rms_norm(h)        NORM       (input norm, or BitNet's sub-norms)
     codes, token_scale, row_sum = quantize(h)       `reference.quantize`, bit for bit
 
-One program per token keeps the row in registers: one read of x, one write of the codes. After each step the value is
-rounded to x's dtype, as the unfused layers would do it. The row maximum is taken over the bit patterns of |h|, which
-order like the numbers and put NaN on top, so that a NaN is never lost in a reduction.
+One program per token keeps the row in registers: one read of x, one write of the codes. After each step the
+value is rounded to x's dtype, as the unfused layers would do it. The row maximum is taken over the bit patterns
+of |h|, which order like the numbers and put NaN on top, so that a NaN is never lost in a reduction.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import triton.language as tl
 from ternary_kernels.planes import gdc_launch_dependents, gdc_wait, round_half_even, round_to
 
 MAX_K = 65_536  # a row must fit the registers of one program
-CODE_SLACK = 512  # readable bytes behind the codes, for kernels that read whole tiles
 
 
 @triton.jit

@@ -1,8 +1,8 @@
 """Which kernel with which tile: a pure function of M, N, K and the device over measured tables, else a default.
 
-A table is one JSON file per device in `configs/`, written by the bench from its own measurement and holding winners
-only (`configs/README.md` describes it). For a device or shape without a row the default below is used; it is derived from
-the device's properties, not from a measurement. Nothing is tuned at run time.
+A table is one JSON file per device in `configs/`, written by the bench from its own measurement and holding
+winners only (`configs/README.md` describes it). For a device or shape without a row the default below is used;
+it is derived from the device's properties, not from a measurement. Nothing is tuned at run time.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Table:
 
 
 def choose(m: int, n: int, k: int, device: Device, tables: Iterable[Table] = ()) -> Plan:
-    """The plan for y[m, n] = x[m, k] W[n, k]: the measured winner with the smallest m_max >= m, else the default."""
+    """The plan for y[m, n] = x[m, k] W[n, k]: the measured winner with the smallest m_max >= m, or the default."""
     rows = [
         winner
         for table in tables
@@ -92,7 +92,7 @@ def default_plan(m: int, n: int, k: int, device: Device) -> Plan:
 
 
 def _gemv(m: int, n: int, words: int, device: Device) -> Plan:
-    """A step that wastes the fewest lanes; then as many rows per program as keep every multiprocessor busy twice."""
+    """The step that wastes the fewest lanes, then the most rows that keep every multiprocessor busy twice."""
     step = min((128, 64, 32), key=lambda size: (-(-words // size) * size, -size))
     rows = (2048 if m == 1 else 1024) // step
     while rows * step > 512 and -(-n // rows) < 2 * device.multiprocessors:

@@ -1,20 +1,24 @@
 """Decode: y[M, N] for M <= 4 on the integer dot product of the CUDA cores, one program per ROWS output rows.
 
-A word w holds 16 codes. The masks 0x03.., 0x0C.., 0x30.., 0xC0.. leave plane p in place, scaled by 4**p: no shift, no
-byte permute. With one accumulator per plane
+A word w holds 16 codes. The masks 0x03.., 0x0C.., 0x30.., 0xC0.. leave plane p in place, scaled by 4**p: no
+shift, no byte permute. With one accumulator per plane
 
     acc = a0 + (a1 >> 2) + (a2 >> 4) + (a3 >> 6) - sum(codes)
 
-which is exact, because a_p is a multiple of 4**p. For M > 2 four accumulators per token would not fit the registers;
-the planes are then shifted down once per word for all tokens and share one accumulator (MASKED = False).
+which is exact, because a_p is a multiple of 4**p. For M > 2 four accumulators per token would not fit the
+registers; the planes are then shifted down once per word for all tokens and share one accumulator (MASKED =
+False).
 
-The full K is one program's: no split, no atomics, deterministic. The accumulators stay per lane through the loop and
-are added across lanes once, at the end. The next tile of weights is in flight while this one is multiplied, and the
-first one before the previous kernel has finished (weights do not depend on it).
+The full K is one program's: no split, no atomics, deterministic. The accumulators stay per lane through the
+loop and are added across lanes once, at the end. The next tile of weights is in flight while this one is
+multiplied, and the first one before the previous kernel has finished (weights do not depend on it).
 
-Words beyond the end of a row are read as code 0, which multiplies whatever activation is read there: activations need
-no mask, only memory behind them (`activation.CODE_SLACK` bytes).
+Words beyond the end of a row are read as code 0, which multiplies whatever activation is read there:
+activations need no mask, only memory behind them (`packing.CODE_SLACK` bytes).
 """
+
+# A device function goes on after a return under a constexpr `if`: every branch needs its else.
+# ruff: noqa: RET505
 
 from __future__ import annotations
 
@@ -60,7 +64,7 @@ def _total(sums, MASKED: tl.constexpr):
 @triton.jit
 def gemv(
     packed,  # int32 [N, WORDS]: uint8 [N, 4 * WORDS] seen as words
-    codes,  # int32 [M, 4, WORDS]: int8 activations in plane order seen as words, 4 * STEP readable bytes behind them
+    codes,  # int32 [M, 4, WORDS]: int8 activations in plane order seen as words; readable 4 * STEP bytes further
     row_sum,  # int32 [M]
     token_scale,  # float32 [M]
     scale,  # float32 [N]
@@ -93,7 +97,7 @@ def gemv(
         for token in tl.static_range(M):
             # Broadcast addresses give activations the layout of the weights: no conversion through shared memory.
             at = tl.broadcast_to((codes + token * 4 * words + start + lanes)[None, :], (ROWS, STEP))
-            added = added + (_add_token(sums[token], w, at, words, MASKED, ASM),)
+            added = added + (_add_token(sums[token], w, at, words, MASKED, ASM),)  # noqa: RUF005
         sums = added
     if PDL:
         gdc_launch_dependents()

@@ -1,5 +1,6 @@
-"""Host side of the kernels: shapes, output tensors, grids, options. Runs on CUDA tensors, or on CPU tensors under the
-interpreter. `linear`, `accumulate`, `weight_only` and `resident` are what `ops` calls; the rest launches one kernel each.
+"""Host side of the kernels: shapes, output tensors, grids, options. Runs on CUDA tensors, or on CPU tensors
+under the interpreter. `linear`, `accumulate`, `weight_only` and `resident` are what `ops` calls; the rest
+launches one kernel each.
 
 Weights must be contiguous here (a kernel reads whole rows); activations may have any row stride.
 """
@@ -15,11 +16,11 @@ from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from ternary_kernels import dispatch
-from ternary_kernels.activation import CODE_SLACK, MAX_K, activate
+from ternary_kernels.activation import MAX_K, activate
 from ternary_kernels.dispatch import Device, Kernel, Plan
 from ternary_kernels.gemv import gemv
 from ternary_kernels.grouped import grouped
-from ternary_kernels.packing import PackingError, packed_width
+from ternary_kernels.packing import CODE_SLACK, PackingError, packed_width
 from ternary_kernels.planes import HAS_PDL, interpreting
 from ternary_kernels.prefill import prefill, prefill_tma, unpack_planes
 from ternary_kernels.skinny import add_splits, skinny
@@ -29,27 +30,40 @@ INTERPRETED = Device("interpreter", 90, 4, 232_448)
 
 
 class PlaneCodes(NamedTuple):
-    """Quantized activations in plane order: codes int8 [M, 4, width], token_scale float32 [M], row_sum int32 [M]."""
+    """Quantized activations: flat int8 codes in plane order and CODE_SLACK bytes, token_scale float32 [M],
+    row_sum int32
+    [M]. The slack is read, never used: kernels read whole tiles."""
 
     codes: Tensor
     token_scale: Tensor
     row_sum: Tensor
+
+    def planes(self, width: int) -> Tensor:
+        """The codes as int8 [M, 4, width], without the slack."""
+        m = self.token_scale.shape[0]
+        return self.codes[: m * 4 * width].view(m, 4, width)
 
 
 def linear(
     x: Tensor, packed: Tensor, scale: Tensor, k: int, row_absmax: Tensor | None, resident_weights: Tensor | None
 ) -> Tensor:
     """x [M, K] -> y [M, N] in x's dtype."""
-    codes = quantize(x, row_absmax)
+    return linear_quantized(quantize(x, row_absmax), packed, scale, k, x.dtype, resident_weights)
+
+
+def linear_quantized(
+    codes: PlaneCodes, packed: Tensor, scale: Tensor, k: int, dtype: torch.dtype, resident_weights: Tensor | None
+) -> Tensor:
+    """Codes of `quantize` -> y [M, N]."""
     if scale.dim() == 2:
-        return grouped_a8(codes, packed, scale, x.dtype)
-    return multiply(codes, packed, scale, x.dtype, plan_for(x, packed, k), resident_weights)
+        return grouped_a8(codes, packed, scale, dtype)
+    return multiply(codes, packed, scale, dtype, plan_for(codes, packed, k), resident_weights)
 
 
 def accumulate(x: Tensor, packed: Tensor, k: int, row_absmax: Tensor | None) -> tuple[Tensor, Tensor]:
     """x [M, K] -> exact sums int32 [M, N], token scales [M]."""
     codes = quantize(x, row_absmax)
-    return multiply(codes, packed, None, torch.int32, plan_for(x, packed, k), None), codes.token_scale
+    return multiply(codes, packed, None, torch.int32, plan_for(codes, packed, k)), codes.token_scale
 
 
 def weight_only(x: Tensor, packed: Tensor, scale: Tensor, k: int) -> Tensor:
@@ -60,8 +74,9 @@ def weight_only(x: Tensor, packed: Tensor, scale: Tensor, k: int) -> Tensor:
     return _grouped(x, x.stride(0), k, None, packed, scale.contiguous(), x.dtype)
 
 
-def plan_for(x: Tensor, packed: Tensor, k: int) -> Plan:
-    return dispatch.choose(x.shape[0], packed.shape[0], k, device_of(x), dispatch.shipped_tables())
+def plan_for(codes: PlaneCodes, packed: Tensor, k: int) -> Plan:
+    m, n = codes.token_scale.shape[0], packed.shape[0]
+    return dispatch.choose(m, n, k, device_of(packed), dispatch.shipped_tables())
 
 
 def quantize(
@@ -106,7 +121,7 @@ def multiply(
 ) -> Tensor:
     """codes x packed -> [M, N] in `dtype`; the raw int32 sums when `scale` is None."""
     _require_rows(packed)
-    out = torch.empty((codes.codes.shape[0], packed.shape[0]), dtype=dtype, device=packed.device)
+    out = torch.empty((codes.token_scale.shape[0], packed.shape[0]), dtype=dtype, device=packed.device)
     if out.numel() == 0:
         return out
     row_scale = codes.token_scale if scale is None else scale
@@ -128,7 +143,14 @@ def resident(packed: Tensor) -> Tensor:
     out = torch.empty((n, 4 * width), dtype=torch.int8, device=packed.device)
     block = 4096
     unpack_planes[(triton.cdiv(n * width, block),)](
-        packed.view(torch.int8), out, n * width, width, BLOCK=block, ASM=not interpreting(), num_warps=8
+        packed.view(torch.int8),
+        out,
+        n * width,
+        width,
+        BLOCK=block,
+        ASM=not interpreting(),
+        num_warps=8,
+        enable_fp_fusion=False,
     )
     return out
 
@@ -136,7 +158,9 @@ def resident(packed: Tensor) -> Tensor:
 def grouped_a8(codes: PlaneCodes, packed: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     """int8 activations, one scale per row and group of 128."""
     width = packed.shape[1]
-    return _grouped(codes.codes, 4 * width, 4 * width, codes.token_scale, packed, scale.contiguous(), dtype)
+    return _grouped(
+        codes.planes(width), 4 * width, 4 * width, codes.token_scale, packed, scale.contiguous(), dtype
+    )
 
 
 def _gemv(codes: PlaneCodes, packed: Tensor, scale: Tensor, out: Tensor, raw: bool, plan: Plan) -> None:
@@ -166,7 +190,7 @@ def _skinny(codes: PlaneCodes, packed: Tensor, scale: Tensor, out: Tensor, raw: 
 
 def _prefill(codes: PlaneCodes, weights: Tensor, scale: Tensor, out: Tensor, raw: bool, plan: Plan) -> None:
     (m, n), tile, device = out.shape, plan.tile, device_of(out)
-    flat = codes.codes.view(m, -1)
+    flat = codes.planes(weights.shape[1] // 4).view(m, -1)
     tiles = triton.cdiv(m, tile["BM"]) * triton.cdiv(n, tile["BN"])
     options: dict[str, Any] = {"num_warps": plan.warps, "num_stages": plan.stages, "enable_fp_fusion": False}
     options |= {"RAW": raw, "ASM": not interpreting()}
@@ -202,10 +226,8 @@ def _grouped(
 
 
 def _empty_codes(m: int, width: int, device: torch.device) -> PlaneCodes:
-    """Uninitialised outputs; the codes are followed by CODE_SLACK readable bytes."""
-    buffer = torch.empty(m * 4 * width + CODE_SLACK, dtype=torch.int8, device=device)
     return PlaneCodes(
-        buffer[: m * 4 * width].view(m, 4, width),
+        torch.empty(m * 4 * width + CODE_SLACK, dtype=torch.int8, device=device),
         torch.empty(m, dtype=torch.float32, device=device),
         torch.empty(m, dtype=torch.int32, device=device),
     )
@@ -213,7 +235,9 @@ def _empty_codes(m: int, width: int, device: torch.device) -> PlaneCodes:
 
 def _require_rows(packed: Tensor) -> None:
     if not packed.is_contiguous():
-        raise PackingError("weight: packed weights must be contiguous for the GPU kernels; call .contiguous() at load")
+        raise PackingError(
+            "weight: packed weights must be contiguous for the GPU kernels; call .contiguous() at load"
+        )
 
 
 def device_of(tensor: Tensor) -> Device:

@@ -1,19 +1,21 @@
 """The 2-bit plane format: ternary weights [N, K] <-> uint8 [N, packed_width(K)].
 
-K is cut into blocks of 128. Byte j (0..31) of block b of a row holds four weights, one per plane p = 0..3, at bits 2p:
+K is cut into blocks of 128. Byte j (0..31) of block b of a row holds four weights, one per plane p = 0..3, at
+bits 2p:
 
     k = 128 b + 32 p + j        code = w + 1  (-1, 0, +1 -> 0, 1, 2; 3 is invalid)
 
-A block is 32 bytes, so a row starts 32-byte aligned, a scale group of 128 is one block, and a tensor-parallel slice of
-rows, or of columns in multiples of 128, is a plain slice of the packed tensor. K that is not a multiple of 128 is padded
-with zero weights (code 1; a block of zeros is 32 bytes of 0x55); activations are padded with zeros, so padding adds
-nothing to any sum.
+A block is 32 bytes, so a row starts 32-byte aligned, a scale group of 128 is one block, and a tensor-parallel
+slice of rows, or of columns in multiples of 128, is a plain slice of the packed tensor. K that is not a
+multiple of 128 is padded with zero weights (code 1; a block of zeros is 32 bytes of 0x55); activations are
+padded with zeros, so padding adds nothing to any sum.
 
-`to_planes` puts activations into the same order: [M, K] -> [M, 4, K'/4] with x[m, k] at [m, p, 32 b + j], K' the padded
-K. A kernel then multiplies plane p of byte column i with activation [p, i] and never needs to know what a block is.
+`to_planes` puts activations into the same order: [M, K] -> [M, 4, K'/4] with x[m, k] at [m, p, 32 b + j], K'
+the padded K. A kernel then multiplies plane p of byte column i with activation [p, i] and never needs to know
+what a block is.
 
-No function here changes its arguments. Everything that is refused raises `PackingError` with a sentence that names the
-tensor and the reason.
+No function here changes its arguments. Everything that is refused raises `PackingError` with a sentence that
+names the tensor and the reason.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ BLOCK = 128  # weights along K per block; also the only supported scale group
 PLANES = 4
 BLOCK_BYTES = BLOCK // PLANES
 ZERO_BYTE = 0x55  # four zero weights
+CODE_SLACK = 512  # readable bytes behind plane-ordered int8 activations, for kernels that read whole tiles
 
 
 class PackingError(ValueError):
@@ -64,7 +67,8 @@ def unpack(packed: Tensor, k: int, dtype: torch.dtype = torch.int8, name: str = 
 
 
 def slice_columns(packed: Tensor, k: int, start: int, stop: int, name: str = "weight") -> Tensor:
-    """Columns start..stop of the packed weights, packed: a view at block boundaries, else unpacked and packed again.
+    """Columns start..stop of the packed weights, packed: a view at block boundaries, else unpacked and packed
+    again.
 
     The result equals `pack(unpack(packed, k)[:, start:stop])`.
     """
@@ -93,7 +97,7 @@ def from_planes(planes: Tensor, k: int) -> Tensor:
 
 
 def pack_hf(weights: Tensor, name: str = "weight") -> Tensor:
-    """Ternary weights [N, K] -> the Hugging Face BitNet layout uint8 [N/4, K]: byte r holds rows r + i N/4 at bits 2i."""
+    """Ternary weights [N, K] -> Hugging Face's layout uint8 [N/4, K]: byte r holds rows r + i N/4 at bits 2i."""
     _require_matrix(weights, name)
     n, k = weights.shape
     if n % PLANES:

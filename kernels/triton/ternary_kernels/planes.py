@@ -1,9 +1,12 @@
 """Device functions that take packed weights apart, each as inline PTX and as a pure-`tl` twin.
 
-The constexpr ASM chooses: inline assembly compiles to the instructions that the kernels are designed around (the pure
-form costs about five times the ALU work, mostly byte permutes), the twin runs in the interpreter. Both compute the same
-integers; `tests/kernels` compares them.
+The constexpr ASM chooses: inline assembly compiles to the instructions that the kernels are designed around
+(the pure form costs about five times the ALU work, mostly byte permutes), the twin runs in the interpreter.
+Both compute the same integers; `tests/kernels` compares them.
 """
+
+# A device function goes on after a return under a constexpr `if`: every branch needs its else.
+# ruff: noqa: RET505
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ HAS_PDL = gdc_wait is not None
 
 
 def _per_plane(body: str) -> tl.constexpr:
-    """`body` once per plane, with t = the packed word shifted so that the plane is at bits 0 and 1 of each byte."""
+    """`body` once per plane, where t is the packed word with that plane at bits 0 and 1 of each byte."""
     return tl.constexpr(tuple(f"{{.reg .b32 t, u; shr.u32 t, $SRC, {2 * plane}; {body}}}" for plane in range(4)))
 
 
@@ -69,11 +72,9 @@ def dot4(weights, codes, acc, ASM: tl.constexpr):
 
 @triton.jit
 def plane_codes(packed, PLANE: tl.constexpr, ASM: tl.constexpr):
-    """Plane PLANE of a tile of packed bytes (int8) as codes 0, 1, 2 (int8); four bytes per register, no shuffle."""
+    """Plane PLANE of a tile of packed bytes (int8) as codes 0, 1, 2 (int8); four bytes per register."""
     if ASM:
-        return tl.inline_asm_elementwise(
-            CODES_ASM[PLANE], "=r,r", [packed], dtype=tl.int8, is_pure=True, pack=4
-        )
+        return tl.inline_asm_elementwise(CODES_ASM[PLANE], "=r,r", [packed], dtype=tl.int8, is_pure=True, pack=4)
     else:
         return ((packed >> (2 * PLANE)) & 3).to(tl.int8)
 
@@ -82,10 +83,12 @@ def plane_codes(packed, PLANE: tl.constexpr, ASM: tl.constexpr):
 def as_words(tile):
     """An int8 tile unchanged, as registers of four bytes.
 
-    Before sm_90 Triton prefetches the operands of a dot across iterations byte by byte, which costs three byte permutes
-    per tensor-core instruction; an operation with two operands in between keeps it from doing so.
+    Before sm_90 Triton prefetches the operands of a dot across iterations byte by byte, which costs three byte
+    permutes per tensor-core instruction; an operation with two operands in between keeps it from doing so.
     """
-    return tl.inline_asm_elementwise("mov.b32 $0, $1;", "=r,r,r", [tile, tile], dtype=tl.int8, is_pure=True, pack=4)
+    return tl.inline_asm_elementwise(
+        "mov.b32 $0, $1;", "=r,r,r", [tile, tile], dtype=tl.int8, is_pure=True, pack=4
+    )
 
 
 @triton.jit
@@ -93,9 +96,7 @@ def plane_values(packed, PLANE: tl.constexpr, ASM: tl.constexpr):
     """Plane PLANE of a tile of packed bytes (int8) as weights -1, 0, +1 (int8)."""
     if ASM:
         # A borrow must not cross bytes: set bit 7, subtract 1, clear bit 7 again by xor.
-        return tl.inline_asm_elementwise(
-            VALUES_ASM[PLANE], "=r,r", [packed], dtype=tl.int8, is_pure=True, pack=4
-        )
+        return tl.inline_asm_elementwise(VALUES_ASM[PLANE], "=r,r", [packed], dtype=tl.int8, is_pure=True, pack=4)
     else:
         return ((packed >> (2 * PLANE)) & 3).to(tl.int8) - 1
 
@@ -104,7 +105,8 @@ def plane_values(packed, PLANE: tl.constexpr, ASM: tl.constexpr):
 def plane_halves(packed, PLANE: tl.constexpr, dtype: tl.constexpr, ASM: tl.constexpr):
     """Plane PLANE of a tile of packed bytes (int8) as weights -1, 0, +1 in `dtype` (bfloat16, float16 or float32).
 
-    The assembly writes a code into the last bits of 128.0 (bfloat16) or 1024.0 (float16) and subtracts 129 or 1025: exact.
+    The assembly writes a code into the last bits of 128.0 (bfloat16) or 1024.0 (float16) and subtracts 129 or
+    1025: exact.
     """
     if ASM and dtype == tl.bfloat16:
         return tl.inline_asm_elementwise(

@@ -1,12 +1,13 @@
-"""Large batches: y[M, N] for M >= ~384 in two phases, where unpacking inside the product would cost more than it saves.
+"""Large batches: y[M, N] for M >= ~384 in two phases, where unpacking inside the product would cost more than
+it saves.
 
-`unpack_planes` writes the weights as int8 [N, 4, WIDTH] in plane order (once per call into a workspace, or once at load
-as a resident copy); `prefill` is a plain int8 x int8 -> int32 product over the plane-ordered K. Both operands share one
-order of K, so nothing has to be permuted back.
+`unpack_planes` writes the weights as int8 [N, 4, WIDTH] in plane order (once per call into a workspace, or once
+at load as a resident copy); `prefill` is a plain int8 x int8 -> int32 product over the plane-ordered K. Both
+operands share one order of K, so nothing has to be permuted back.
 
-Two forms with one result: `prefill_tma` (sm_90 and later) is persistent and reads through tensor descriptors, `prefill`
-(before) is one program per tile with plain asynchronous copies. Both walk the tiles in bands of GROUP row tiles, so that
-a band stays in L2.
+Two forms with one result: `prefill_tma` (sm_90 and later) is persistent and reads through tensor descriptors,
+`prefill` (before) is one program per tile with plain asynchronous copies. Both walk the tiles in bands of GROUP
+row tiles, so that a band stays in L2.
 """
 
 from __future__ import annotations

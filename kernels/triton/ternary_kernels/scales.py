@@ -1,8 +1,9 @@
-"""Weight scales: from a checkpoint's convention to multiplicative float32, per tensor, per row or per group of 128.
+"""Weight scales: from a checkpoint's convention to multiplicative float32, per tensor, per row or per group of
+128.
 
 Two families of BitNet checkpoints disagree about `weight_scale`: the 2B-4T family (linear class `autobitlinear`)
-*multiplies* the accumulator by it, Falcon-E and its relatives (`bitlinear`) *divide*. The convention is a fact of the
-checkpoint's configuration and is never guessed from the value.
+*multiplies* the accumulator by it, Falcon-E and its relatives (`bitlinear`) *divide*. The convention is a fact
+of the checkpoint's configuration and is never guessed from the value.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def convention_of(quantization_config: Mapping[str, object]) -> ScaleConvention:
 
 
 def multiplicative(scale: Tensor, convention: ScaleConvention, name: str = "weight_scale") -> Tensor:
-    """A stored scale of any shape -> float32 of the same shape, to be multiplied with. Refuses NaN, infinity, zero.
+    """A stored scale of any shape -> float32 of the same shape, to be multiplied with. Refuses NaN, infinity,
+    zero.
 
     The reciprocal is taken in float32: exact for powers of two, else one rounding.
     """

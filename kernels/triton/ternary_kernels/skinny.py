@@ -1,12 +1,13 @@
 """Small batches: y[M, N] for M = 5 .. ~384 on int8 tensor cores, straight from 2-bit weights.
 
-The weights are the *left* operand: a tile of packed bytes [BN, BK] becomes four int8 tiles, one per plane, of the same
-register layout (a shift and an `and` per four weights), each multiplied with its plane of the activations [BK, BM] into
-one int32 accumulator [BN, BM]. On Hopper the left operand of the tensor-core instruction comes from registers, so the
-unpacked weights never touch shared memory.
+The weights are the *left* operand: a tile of packed bytes [BN, BK] becomes four int8 tiles, one per plane, of
+the same register layout (a shift and an `and` per four weights), each multiplied with its plane of the
+activations [BK, BM] into one int32 accumulator [BN, BM]. On Hopper the left operand of the tensor-core
+instruction comes from registers, so the unpacked weights never touch shared memory.
 
 K may be split over SPLITS programs: each stores its int32 partial sums [SPLITS, M, N] and `add_splits` adds them.
-Integer addition is associative, so the result does not depend on SPLITS, BM or M: deterministic and batch-invariant.
+Integer addition is associative, so the result does not depend on SPLITS, BM or M: deterministic and
+batch-invariant.
 """
 
 from __future__ import annotations
