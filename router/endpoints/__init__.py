@@ -1,0 +1,1 @@
+"""ASGI endpoints: each only strings the stops together."""

@@ -1,0 +1,98 @@
+"""Every setting of the router: one frozen class, from environment names that begin with TERN_ROUTER_."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX: Final = "TERN_ROUTER_"
+_OF_KUBERNETES: Final = re.compile(r"(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_\w+)?)$")
+"""What Kubernetes injects for Services whose names begin with tern-router."""
+
+
+class UnknownSettingError(ValueError):
+    """A name with our prefix that is no setting: most likely a typing error."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    listen_host: str = "127.0.0.1"
+    listen_port: int = Field(default=8081, ge=0, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    redis_url: SecretStr
+    """The ledger's Redis or Valkey; `redis+cluster://` for a cluster."""
+    org_service_url: str
+    service_token: SecretStr
+    """Shared with org_service and analytics."""
+    analytics_url: str | None = None
+    """Where lost ledger counters are rebuilt from."""
+    amqp_url: SecretStr | None = None
+    """Without it, usage events wait in the outbox for a worker that reads them there."""
+    spool_directory: Path | None = None
+    """A durable volume for settlements that the ledger could not take."""
+
+    body_limit_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
+    body_timeout_seconds: float = Field(default=30.0, gt=0)
+    answer_limit_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
+    frame_limit_bytes: int = Field(default=1024 * 1024, gt=0)
+
+    upstream_connections: int = Field(default=1024, gt=0)
+    upstream_attempts: int = Field(default=3, gt=0)
+    connect_timeout_seconds: float = Field(default=5.0, gt=0)
+    unary_timeout_seconds: float = Field(default=600.0, gt=0)
+    first_byte_timeout_seconds: float = Field(default=120.0, gt=0)
+    idle_timeout_seconds: float = Field(default=60.0, gt=0)
+    client_stall_timeout_seconds: float = Field(default=60.0, gt=0)
+    ping_seconds: float = Field(default=15.0, gt=0)
+    probe_seconds: float = Field(default=2.0, gt=0)
+    eject_after_faults: int = Field(default=3, gt=0)
+
+    heartbeat_seconds: float = Field(default=1.0, gt=0)
+    lease_seconds: float = Field(default=10.0, gt=0)
+    ledger_lost_seconds: float = Field(default=5.0, gt=0)
+    """A stream that could not be extended for so long ends."""
+    ledger_outage: Literal["deny", "bounded"] = "deny"
+    bounded_allowance_nano_usd: int = Field(default=1_000_000_000, ge=0)
+    """Per replica and organization, with `ledger_outage=bounded`."""
+    output_estimate_tokens: int = Field(default=256, gt=0)
+    tokens_per_second: float = Field(default=30.0, gt=0)
+    """For cut calls of models that nothing was learned about yet."""
+
+    cache_salt_secret: SecretStr | None = None
+    """Separates the prefix caches of organizations, for upstreams that know `cache_salt`."""
+    drain_seconds: float = Field(default=5.0, ge=0)
+    """Unready for so long before the listener closes."""
+    grace_seconds: float = Field(default=30.0, ge=0)
+    """Then calls may run on for so long."""
+    traces_endpoint: str | None = None
+    """Where OpenTelemetry traces go (OTLP over HTTP); None: none are made."""
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process; raises UnknownSettingError or pydantic's ValidationError."""
+    given = os.environ if environment is None else environment
+    names = [name.removeprefix(PREFIX) for name in given if name.startswith(PREFIX)]
+    unknown = [PREFIX + name for name in names if not _is_known(name)]
+    if unknown:
+        raise UnknownSettingError(f"no such setting: {', '.join(sorted(unknown))}")
+    if environment is None:
+        return Settings()
+    values = {n.removeprefix(PREFIX).lower(): v for n, v in given.items() if n.startswith(PREFIX)}
+    return Settings.model_validate({n: value for n, value in values.items() if n in Settings.model_fields})
+
+
+def _is_known(name: str) -> bool:
+    return name.lower() in Settings.model_fields or _OF_KUBERNETES.match(name) is not None
+
+
+def redacted(settings: Settings) -> dict[str, Any]:
+    """For people: secrets are stars."""
+    return settings.model_dump(mode="json")

@@ -1,0 +1,204 @@
+"""The upstream servers: one HTTP client for all of them, and what is known of each one's health and load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from contracts.catalog import Operation, Upstream
+from router.ports import Candidate
+
+LEFTOVER_BYTES: Final = 4 * 1024 * 1024
+LEFTOVER_QUIET_TURNS: Final = 3
+
+
+class FaultKind(StrEnum):
+    CONNECT = "connect"
+    CUT = "cut"
+    STATUS = "status"
+    GARBAGE = "garbage"
+    TOO_LARGE = "too_large"
+    STALLED = "stalled"
+
+
+class UpstreamFault(Exception):  # noqa: N818
+    """An upstream failed; another one may be asked if nothing was passed on yet. The text is for the log."""
+
+    def __init__(self, kind: FaultKind, detail: str, overloaded: bool = False) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+        self.overloaded = overloaded
+
+
+class UpstreamState:
+    """What is known of one upstream. `reported_load` is its own count at the last probe, when `load_then` of its
+    calls were ours."""
+
+    __slots__ = ("faults", "healthy", "in_flight", "lacks", "load_then", "reported_load")
+
+    def __init__(self) -> None:
+        self.healthy = True
+        self.in_flight = self.faults = self.reported_load = self.load_then = 0
+        self.lacks: frozenset[Operation] = frozenset()
+
+    @property
+    def load(self) -> int:
+        """Calls in flight there by all routers, as far as known."""
+        return max(self.in_flight, self.reported_load + self.in_flight - self.load_then)
+
+
+class UpstreamReply:
+    """An answer whose status has arrived and whose body is read as it comes. Must be closed; until then it counts
+    as in flight."""
+
+    __slots__ = ("_content", "_response", "_state", "content_type", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse, state: UpstreamState) -> None:
+        self._response = response
+        self._state: UpstreamState | None = state
+        self._content = response.content
+        self.status = response.status
+        self.content_type: str = response.headers.get("content-type", "")
+
+    async def read(self) -> bytes:
+        """What has arrived, at least one byte; empty at the end. Raises UpstreamFault where it was cut."""
+        try:
+            return await self._content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise UpstreamFault(FaultKind.CUT, repr(error)) from error
+
+    async def read_all(self, limit_bytes: int) -> bytes:
+        pieces = [await self.read()]
+        size = len(pieces[0])
+        while not self._content.at_eof():
+            pieces.append(await self.read())
+            size += len(pieces[-1])
+            if size > limit_bytes:
+                raise UpstreamFault(FaultKind.TOO_LARGE, f"more than {limit_bytes} bytes")
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def leftovers(self) -> bytes:
+        """What the upstream sent before now and nobody read; never waits for more."""
+        pieces: list[bytes] = []
+        size = quiet = 0
+        while quiet < LEFTOVER_QUIET_TURNS and size < LEFTOVER_BYTES:
+            try:
+                data = self._content.read_nowait()
+            except (aiohttp.ClientError, OSError, RuntimeError):
+                break
+            quiet = 0 if data else quiet + 1
+            size += len(data)
+            pieces.append(data)
+            await asyncio.sleep(0)
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Keeps the connection if the body was read to its end, else cuts it: the upstream then stops."""
+        self._response.close()
+        if self._state is not None:
+            self._state.in_flight -= 1
+            self._state = None
+
+
+class Upstreams:
+    """`eject_after` faults in a row take an upstream out until a probe or an answer succeeds."""
+
+    def __init__(self, connections: int, connect_timeout_seconds: float, eject_after: int) -> None:
+        self._connections = connections
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_seconds)
+        self._eject_after = eject_after
+        self._states: dict[str, UpstreamState] = {}
+        self._urls: dict[tuple[str, Operation], URL] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    def open(self, trace_configs: list[aiohttp.TraceConfig] | None = None) -> None:
+        """Needs a running loop. Bytes pass untouched: nothing is decompressed, no cookie is kept, no proxy of the
+        environment is used."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, limit_per_host=self._connections, keepalive_timeout=30),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            timeout=self._timeout,
+            skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
+            trace_configs=trace_configs,
+        )
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def state(self, upstream: Upstream) -> UpstreamState:
+        state = self._states.get(upstream.id)
+        if state is None:
+            state = self._states[upstream.id] = UpstreamState()
+        return state
+
+    def candidates(self, upstreams: Iterable[Upstream]) -> list[Candidate]:
+        states = [(upstream, self.state(upstream)) for upstream in upstreams]
+        return [Candidate(upstream, state.healthy, state.load, state.lacks) for upstream, state in states]
+
+    async def send(
+        self, upstream: Upstream, operation: Operation, body: bytes, headers: Mapping[str, str]
+    ) -> UpstreamReply:
+        """POST the call; returns once the status has arrived. Raises UpstreamFault."""
+        state = self.state(upstream)
+        state.in_flight += 1
+        response = None
+        try:
+            url = self._url(upstream, operation)
+            response = await self.session.post(url, data=body, headers=headers, allow_redirects=False)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _translated(error) from error
+        finally:
+            if response is None:
+                state.in_flight -= 1
+        return UpstreamReply(response, state)
+
+    async def get(self, url: str, timeout_seconds: float) -> tuple[int, bytes]:
+        """A small GET for probes: status and body. Raises UpstreamFault."""
+        try:
+            timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+            async with self.session.get(url, timeout=timeout, allow_redirects=False) as response:
+                return response.status, await response.content.read(65536)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise UpstreamFault(FaultKind.CONNECT, repr(error)) from error
+
+    def succeeded(self, upstream: Upstream) -> None:
+        state = self.state(upstream)
+        state.faults = 0
+        state.healthy = True
+
+    def failed(self, upstream: Upstream) -> bool:
+        """Count a fault; True if it ejected the upstream."""
+        state = self.state(upstream)
+        state.faults += 1
+        ejected = state.healthy and state.faults >= self._eject_after
+        state.healthy = state.healthy and not ejected
+        return ejected
+
+    def lacks(self, upstream: Upstream, operation: Operation) -> None:
+        state = self.state(upstream)
+        state.lacks |= {operation}
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("the upstream client is not open")
+        return self._session
+
+    def _url(self, upstream: Upstream, operation: Operation) -> URL:
+        key = (upstream.base_url, operation)
+        url = self._urls.get(key)
+        if url is None:
+            url = self._urls[key] = URL(f"{upstream.base_url.rstrip('/')}/{operation.value}", encoded=True)
+        return url
+
+
+def _translated(error: aiohttp.ClientError | OSError) -> UpstreamFault:
+    connecting = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+    return UpstreamFault(FaultKind.CONNECT if connecting else FaultKind.CUT, repr(error))
