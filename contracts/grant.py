@@ -76,9 +76,11 @@ class OwnerKind(StrEnum):
 
 
 class Grant(Wire):
-    """A live project key. `levels` holds organization, project, owner and key, in this order."""
+    """A live project key. `levels` holds organization, project, owner and key, in this order. `key_hash` is the
+    secret that was resolved: a key in rotation has two, and one may be revoked while the other lives."""
 
     key_id: str
+    key_hash: str = Field(default="", repr=False)
     organization_id: str
     project_id: str
     owner_kind: OwnerKind

@@ -66,6 +66,7 @@ class Database:
     @asynccontextmanager
     async def listening(self, channel: str, notify: Callable[[], None]) -> AsyncIterator[None]:
         """Call `notify` for every NOTIFY on the channel, on a connection of its own; UnavailableError if none."""
+
         def heard(*_: Any) -> None:
             notify()
 

@@ -42,7 +42,7 @@ def build(settings: Settings) -> Parts:
 
 def connect_redis(settings: Settings) -> RedisClient:
     timeout = settings.redis_timeout_seconds
-    kind = RedisCluster if settings.redis_cluster else Redis
-    return kind.from_url(
-        settings.redis_url.get_secret_value(), socket_timeout=timeout, socket_connect_timeout=timeout
-    )
+    url = settings.redis_url.get_secret_value()
+    if url.startswith("redis+cluster://"):
+        return RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), socket_timeout=timeout)
+    return Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)

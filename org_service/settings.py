@@ -23,8 +23,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     database_url: SecretStr = Field(description="PostgreSQL, as postgresql://user:password@host/database")
-    redis_url: SecretStr = Field(description="Redis that carries the change feed, as redis://host/0")
-    redis_cluster: bool = Field(default=False, description="whether the Redis runs with cluster mode enabled")
+    redis_url: SecretStr = Field(description="Redis of the change feed; redis+cluster:// for a cluster")
     service_token: SecretStr = Field(min_length=16, description="what router and analytics present to /internal")
     listen_host: str = Field(default="127.0.0.1", description="address to listen on")
     listen_port: int = Field(default=8081, ge=0, le=65535, description="port to listen on; 0 takes a free one")
