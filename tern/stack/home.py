@@ -25,6 +25,11 @@ class Home:
     path: Path
 
     @property
+    def checkout(self) -> Path:
+        """Where this Tern is installed from: children import the same code."""
+        return Path(__file__).parents[2]
+
+    @property
     def env_path(self) -> Path:
         return self.path / "env"
 
