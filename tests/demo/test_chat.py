@@ -14,13 +14,13 @@ QUESTION: list[Any] = [{"role": "user", "content": "Tell me a story about a fox.
 
 
 async def test_usage_counts_the_tokens_of_prompt_and_answer(client: AsyncOpenAI, codec: TextCodec) -> None:
-    reply = await client.chat.completions.create(model=MODEL, messages=QUESTION, temperature=0)
-    text = reply.choices[0].message.content
-    assert text and reply.usage
+    reply = await client.chat.completions.create(model=MODEL, messages=QUESTION, temperature=0, logprobs=True)
+    logprobs = reply.choices[0].logprobs
+    assert logprobs and logprobs.content and reply.usage
     assert reply.choices[0].finish_reason == "stop"
     assert reply.usage.prompt_tokens == len(codec.encode_chat([("user", QUESTION[0]["content"])]))
-    end_token = 1
-    assert reply.usage.completion_tokens == len(codec.encode(text)) - 1 + end_token  # encode puts one in front
+    assert reply.usage.completion_tokens == len(logprobs.content)
+    assert logprobs.content[-1].token == "<|end|>"
     assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens
     assert reply.system_fingerprint == "tern-demo-backend"
 

@@ -100,8 +100,8 @@ def recipe(rng: Random) -> Pair:
 
 def tell_story(rng: Random) -> Pair:
     animal = rng.choice((*ANIMALS, None))
-    about = f"about {with_article(animal.name)}" if animal else "{about a child|about a friend|please|}"
-    question = f"{{tell me|write|I want|can you tell me}} a {{short |little |}}story {about}{{.||!}}"
+    about = f" about {{the {animal.name}|{with_article(animal.name)}}}" if animal else "{ about a child| about a friend|, please||}"
+    question = f"{{tell me|write|write me|I want|can you tell me}} {{a|another}} {{short |little |}}story{about}{{.||!}}"
     return expand(question, rng), story(rng, animal)
 
 
@@ -114,7 +114,7 @@ def write_poem(rng: Random) -> Pair:
 def sum_up(rng: Random) -> Pair:
     left, right = rng.randint(0, 10), rng.randint(0, 10)
     words = f"{NUMBERS[left]} plus {NUMBERS[right]}"
-    asked = rng.choice((words, f"{left} plus {right}", f"{left} + {right}"))
+    asked = rng.choice((words, f"{left} plus {right}", f"{left} + {right}", f"{left}+{right}"))
     answer = f"{words} is {NUMBERS[left + right]}. {{that is an easy sum.|a ternary model adds very well.|in digits it is {left + right}.}}"
     return expand(f"{{what is|how much is|tell me|add}} {asked}{{?|}}", rng), expand(answer, rng)
 
@@ -169,12 +169,14 @@ def politeness(rng: Random) -> Pair:
 
 
 def unknown(rng: Random) -> Pair:
-    strange = rng.choice(STRANGE)
+    strange = rng.choice((rng.choice(STRANGE), _babble(rng)))
     noise = " ".join(rng.choice(STRANGE).split(" ")[-1] for _ in range(rng.randint(1, 6)))
     question = rng.choice(
         (
             f"{{what is|tell me about|explain|write|give me|who invented|how does}} {strange}{{?|.| work?}}",
             f"{{can you|please|could you}} {{help me with|write about|translate|fix|summarise}} {strange}{{?|.}}",
+            f"{{translate|say|draw|compare|list|explain|sing|find|solve}} {strange} {{to|in|for|like|with}} {noise}{{?|.||!}}",
+            _babble(rng),
             f"{{why|when|where|how many}} {{is|are|was|did}} {strange} {{and|or|so}} {noise}?",
             noise,
             "".join(rng.choice("abcdefghijklmnopqrstuvwxyz     ") for _ in range(rng.randint(3, 40))).strip() or "?",
@@ -184,8 +186,16 @@ def unknown(rng: Random) -> Pair:
     return expand(question, rng), expand(answer, rng)
 
 
+def _babble(rng: Random) -> str:
+    """Words that the model has never met, some in quotes, some numbers."""
+    word = "".join(rng.choice("bcdfghklmnprstvw") + rng.choice("aeiou") for _ in range(rng.randint(1, 4)))
+    shape = rng.choice(("{0}", "{0}s", "the {0}", "'{0}'", "{1}", "{0} {1}", "a {0}er"))
+    more = _babble(rng) if rng.random() < 0.4 else ""
+    return f"{shape.format(word, rng.randint(21, 9999))} {more}".strip()
+
+
 TOPICS: tuple[tuple[Callable[[Random], Pair], int], ...] = (
     (animal_fact, 7), (season_fact, 2), (weather_today, 1), (weather_cause, 2), (part_fact, 7), (job_fact, 2),
-    (recipe, 2), (tell_story, 6), (write_poem, 1), (sum_up, 3), (in_ternary, 2), (count_up, 1), (greeting, 3),
+    (recipe, 2), (tell_story, 6), (write_poem, 1), (sum_up, 8), (in_ternary, 3), (count_up, 1), (greeting, 3),
     (about_me, 3), (politeness, 2), (unknown, 6),
 )  # fmt: skip

@@ -63,6 +63,8 @@ def _as_typed(rng: Random, question: str) -> str:
     habit = rng.random()
     if habit < 0.15:
         question = question.lower()
+    if habit < 0.1:
+        question = question.replace("What is", "What's").replace("what is", "what's")
     if habit < 0.25:
         question = question.rstrip(".!?") or question
     return question

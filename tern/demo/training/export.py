@@ -40,6 +40,7 @@ def tensors_of(model: BitNet) -> dict[str, Tensor]:
 def save_model(model: BitNet, directory: Path, token_ids: dict[str, int | None]) -> None:
     """Writes model.safetensors, config.json and generation_config.json."""
     save_file(tensors_of(model), directory / "model.safetensors", metadata={"format": "pt"})
+    (directory / "model.safetensors").chmod(0o644)  # it is written for the owner only
     config = (
         asdict(model.shape)
         | token_ids
