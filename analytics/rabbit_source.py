@@ -37,17 +37,21 @@ class RabbitSource:
         self._arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue()
 
     async def open(self) -> None:
+        """All of it within a time: a queue that has no leader yet keeps a consumer waiting for ever."""
+        with _translated():
+            async with asyncio.timeout(OPEN_TIMEOUT_SECONDS):
+                self._connection = await aio_pika.connect(self._url)
+                await self._consume(self._connection)
+
+    async def _consume(self, connection: AbstractConnection) -> None:
         arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue()
         self._arrived = arrived
-        with _translated():
-            connection = await aio_pika.connect(self._url, timeout=OPEN_TIMEOUT_SECONDS)
-            self._connection = connection
-            channel = await connection.channel(publisher_confirms=True)
-            channel.close_callbacks.add(lambda *_: arrived.put_nowait(_LOST))
-            await channel.set_qos(prefetch_count=self._prefetch)
-            self._dead = await _declare_dead_letters(channel)
-            queue = await _declare_usage(channel)
-            await queue.consume(arrived.put)
+        channel = await connection.channel(publisher_confirms=True)
+        channel.close_callbacks.add(lambda *_: arrived.put_nowait(_LOST))
+        await channel.set_qos(prefetch_count=self._prefetch)
+        self._dead = await _declare_dead_letters(channel)
+        queue = await _declare_usage(channel)
+        await queue.consume(arrived.put)
 
     async def close(self) -> None:
         connection, self._connection, self._dead = self._connection, None, None

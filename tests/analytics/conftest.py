@@ -7,22 +7,18 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
-import aio_pika
 import psycopg
 import pytest
 import redis.asyncio
 from psycopg.rows import dict_row
 
-from analytics.deliveries import Source
 from analytics.migrate import migrate
-from analytics.outbox_source import OutboxSource
-from analytics.rabbit_source import RabbitSource
 from analytics.settings import Settings
 from analytics.worker import Worker
-from contracts import topology
-from contracts.usage_event import BATCH_CONTENT_TYPE, UsageEvent, encode, encode_batch
+from contracts.usage_event import UsageEvent, encode
+from tests.analytics.arrivals import Arrival, OutboxArrival, RabbitArrival, connected_rabbit
 
 SERVICE_TOKEN = "service-token-of-the-tests"
 
@@ -84,131 +80,27 @@ def make_settings(usage_database_url: str) -> MakeSettings:
     return make
 
 
-class Arrival(Protocol):
-    """One way in which events arrive, seen from the other end."""
-
-    @property
-    def settings(self) -> dict[str, Any]: ...
-
-    def source(self, name: str = "one") -> Source: ...
-
-    async def send(self, encoded: list[bytes]) -> None: ...
-
-    async def dead(self) -> list[tuple[bytes, str]]:
-        """Body and reason of each dead letter."""
-        ...
-
-    async def left(self) -> int:
-        """What is still to be delivered or acknowledged."""
-        ...
-
-
-class RabbitArrival:
-    def __init__(self, url: str, channel: aio_pika.abc.AbstractChannel) -> None:
-        self._url = url
-        self._channel = channel
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {"amqp_url": self._url}
-
-    def source(self, name: str = "one") -> Source:
-        return RabbitSource(self._url, prefetch=10)
-
-    async def prepare(self) -> None:
-        for queue in (topology.USAGE_QUEUE, topology.DEAD_LETTER_QUEUE):
-            await self._channel.queue_delete(queue)
-        for exchange in (topology.USAGE_EXCHANGE, topology.DEAD_LETTER_EXCHANGE):
-            await self._channel.exchange_delete(exchange)
-        source = RabbitSource(self._url, prefetch=1)
-        await source.open()
-        await source.close()
-
-    async def send(self, encoded: list[bytes]) -> None:
-        await self.send_body(encode_batch(encoded))
-
-    async def send_body(self, body: bytes) -> None:
-        exchange = await self._channel.get_exchange(topology.USAGE_EXCHANGE)
-        message = aio_pika.Message(body, content_type=BATCH_CONTENT_TYPE)
-        await exchange.publish(message, topology.USAGE_ROUTING_KEY, mandatory=True)
-
-    async def dead(self) -> list[tuple[bytes, str]]:
-        queue = await self._channel.get_queue(topology.DEAD_LETTER_QUEUE)
-        letters = []
-        while (message := await queue.get(fail=False)) is not None:
-            await message.ack()
-            letters.append((message.body, str(message.headers.get("x-tern-reason", message.headers))))
-        return letters
-
-    async def left(self) -> int:
-        """A message that somebody holds is not counted by the broker, so nobody may hold any."""
-        queue = await self._channel.declare_queue(topology.USAGE_QUEUE, passive=True)
-        return queue.declaration_result.message_count or 0
-
-
-class OutboxArrival:
-    def __init__(self, url: str, client: redis.asyncio.Redis) -> None:
-        self._url = url
-        self._client = client
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {"redis_url": self._url}
-
-    def source(self, name: str = "one") -> Source:
-        return OutboxSource(self._url, claim_after_seconds=0.3, name=name)
-
-    async def prepare(self) -> None:
-        pass
-
-    async def send(self, encoded: list[bytes]) -> None:
-        for shard, event in enumerate(encoded):
-            await self.append(shard % topology.SHARD_COUNT, {topology.OUTBOX_EVENT_FIELD: event})
-
-    async def append(self, shard: int, fields: dict[str, bytes]) -> None:
-        await self._client.xadd(topology.outbox_stream(shard), fields)
-
-    async def dead(self) -> list[tuple[bytes, str]]:
-        letters = []
-        for shard in range(topology.SHARD_COUNT):
-            for _, fields in await self._client.xrange(topology.dead_letter_stream(shard)):
-                letters.append((fields[b"event"], fields[b"reason"].decode()))
-        return letters
-
-    async def left(self) -> int:
-        lengths = [await self._client.xlen(topology.outbox_stream(n)) for n in range(topology.SHARD_COUNT)]
-        return sum(lengths)
-
-
 @pytest.fixture
 async def rabbit(rabbitmq_url: str) -> AsyncIterator[RabbitArrival]:
-    async with await aio_pika.connect(rabbitmq_url) as connection:
-        arrival = RabbitArrival(rabbitmq_url, await connection.channel())
-        await arrival.prepare()
+    async with connected_rabbit(rabbitmq_url) as arrival:
         yield arrival
 
 
 @pytest.fixture
 async def outbox(redis_server_url: str, redis_client: redis.asyncio.Redis) -> OutboxArrival:
+    """Of an emptied server."""
     return OutboxArrival(redis_server_url, redis_client)
 
 
 @pytest.fixture(params=["rabbit", "outbox"])
-def arrival_name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
 async def arrival(
-    arrival_name: str, rabbitmq_url: str, redis_server_url: str, redis_client: redis.asyncio.Redis
+    request: pytest.FixtureRequest, rabbitmq_url: str, redis_server_url: str, redis_client: redis.asyncio.Redis
 ) -> AsyncIterator[Arrival]:
     """Each test that asks for this runs against both."""
-    if arrival_name == "outbox":
+    if request.param == "outbox":
         yield OutboxArrival(redis_server_url, redis_client)
         return
-    async with await aio_pika.connect(rabbitmq_url) as connection:
-        rabbit = RabbitArrival(rabbitmq_url, await connection.channel())
-        await rabbit.prepare()
+    async with connected_rabbit(rabbitmq_url) as rabbit:
         yield rabbit
 
 
@@ -235,7 +127,12 @@ class Books:
     """What the database says, asked behind the service's back."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._connection = psycopg.connect(url, autocommit=True, row_factory=dict_row)
+
+    def reconnect(self) -> None:
+        self._connection.close()
+        self._connection = psycopg.connect(self._url, autocommit=True, row_factory=dict_row)
 
     def ask(self, query: str) -> list[dict[str, Any]]:
         return self._connection.execute(query).fetchall()  # type: ignore[call-overload,no-any-return]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import analytics
 import psycopg
 import pytest
 from psycopg import sql
 
+import analytics
 from analytics.migrate import migrate
 
 SCHEMA = Path(analytics.__file__).parent / "schema.sql"
@@ -20,7 +20,8 @@ QUESTIONS = {
         FROM pg_constraint WHERE connamespace = 'public'::regnamespace""",
     "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
     "views": "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'",
-    "functions": "SELECT proname, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+    "functions": """SELECT proname, pg_get_functiondef(oid) FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace""",
     "kinds": """SELECT relname, relkind::text, pg_get_partkeydef(oid) FROM pg_class
         WHERE relnamespace = 'public'::regnamespace""",
 }
