@@ -7,18 +7,20 @@ wrong rows shows. Sizes are awkward on purpose: the FFN is 5.5 blocks of 128, ke
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+import shutil
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
-from transformers.integrations.bitnet import pack_weights
+from transformers.integrations.bitnet import pack_weights, unpack_weights
 
 HIDDEN, FFN, LAYERS, HEADS, KV_HEADS = 256, 704, 3, 4, 2
 SPECIAL = ("<|begin|>", "<|end|>", "<|user|>", "<|assistant|>")
+WEIGHTS = "model.safetensors"
 VOCABULARY = 256 + len(SPECIAL)
 CHAT = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}<|assistant|>"
 
@@ -53,13 +55,14 @@ class Tiny:
     maps: dict[str, Map]
     plain: dict[str, Tensor]
 
-    def with_swapped_scales(self, first: str, second: str) -> Tiny:
-        a, b = self.maps[first], self.maps[second]
-        swapped = {first: replace(a, scale=b.scale), second: replace(b, scale=a.scale)}
-        return replace(self, maps=self.maps | swapped)
 
+def random_tiny(family: Family, seed: int = 0, leaning: float | None = None) -> Tiny:
+    """A random model with a tied head; with `leaning`, one whose head leans towards one successor for every token.
 
-def random_tiny(family: Family, seed: int = 0) -> Tiny:
+    A model of pure noise is chaotic: float noise of 1e-6 now and then flips an int8 rounding, which moves logits by some
+    5 % of their spread, and the two best tokens are often closer than that. Where the embedding, of deviation `leaning`,
+    has a say beside the layers, most choices are clear and the others still depend on every scale.
+    """
     generator = torch.Generator().manual_seed(seed)
     head = HIDDEN // HEADS
     shapes = {
@@ -83,7 +86,10 @@ def random_tiny(family: Family, seed: int = 0) -> Tiny:
         for name, size in norms.items():
             plain[f"{prefix}{name}.weight"] = 1 + 0.1 * torch.randn(size, generator=generator)
     plain["model.norm.weight"] = 1 + 0.1 * torch.randn(HIDDEN, generator=generator)
-    plain["model.embed_tokens.weight"] = 0.02 * torch.randn(VOCABULARY, HIDDEN, generator=generator)
+    embedding = torch.randn(VOCABULARY, HIDDEN, generator=generator)
+    plain["model.embed_tokens.weight"] = embedding * (leaning or 0.02)
+    if leaning:
+        plain["lm_head.weight"] = embedding[torch.randperm(VOCABULARY, generator=generator)]
     return Tiny(family, maps, plain)
 
 
@@ -93,8 +99,8 @@ def write(tiny: Tiny, stored: Stored, directory: Path) -> Path:
     tensors = dict(tiny.plain)
     for name, map_ in tiny.maps.items():
         tensors |= _stored_map(name, map_, stored)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, directory / "model.safetensors")
-    (directory / "config.json").write_text(json.dumps(_config(tiny.family, stored), indent=2))
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, directory / WEIGHTS)
+    (directory / "config.json").write_text(json.dumps(_config(tiny, stored), indent=2))
     write_tokenizer(directory)
     return directory
 
@@ -127,7 +133,8 @@ def _master(map_: Map) -> Tensor:
     return values * sign * map_.scale
 
 
-def _config(family: Family, stored: Stored) -> dict[str, object]:
+def _config(tiny: Tiny, stored: Stored) -> dict[str, object]:
+    family = tiny.family
     config: dict[str, object] = {
         "architectures": ["BitNetForCausalLM" if family is Family.BITNET else "LlamaForCausalLM"],
         "model_type": str(family),
@@ -140,7 +147,7 @@ def _config(family: Family, stored: Stored) -> dict[str, object]:
         "max_position_embeddings": 2048,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": "lm_head.weight" not in tiny.plain,
         "vocab_size": VOCABULARY,
         "bos_token_id": 256,
         "eos_token_id": 257,
@@ -171,3 +178,30 @@ def write_tokenizer(directory: Path) -> None:
         "chat_template": CHAT,
     }
     (directory / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+def with_swapped_scales(source: Path, target: Path, first: str, second: str) -> Path:
+    """A copy of a packed checkpoint in which two linear maps have exchanged their scales."""
+    shutil.copytree(source, target)
+    tensors = load_file(target / WEIGHTS)
+    names = [f"{name}.weight_scale" for name in (first, second)]
+    assert not torch.equal(tensors[names[0]], tensors[names[1]])
+    swapped = dict(zip(names, (tensors[name] for name in reversed(names)), strict=True))
+    save_file(tensors | swapped, target / WEIGHTS)
+    return target
+
+
+def dense_copy(source: Path, target: Path) -> Path:
+    """A packed checkpoint as an ordinary dense float32 one, unpacked by Transformers' own code."""
+    shutil.copytree(source, target)
+    config = json.loads((target / "config.json").read_text())
+    multiplies = config.pop("quantization_config").get("linear_class") == "autobitlinear"
+    tensors = load_file(target / WEIGHTS)
+    for name in [name for name in tensors if name.endswith(".weight_scale")]:
+        scale = tensors.pop(name).to(torch.float32)
+        with torch.compiler.set_stance("force_eager"):
+            codes = unpack_weights(tensors[name.removesuffix("_scale")], torch.float32)
+        tensors[name.removesuffix("_scale")] = codes * scale if multiplies else codes / scale
+    save_file({name: tensor.to(torch.float32) for name, tensor in tensors.items()}, target / WEIGHTS)
+    (target / "config.json").write_text(json.dumps(config))
+    return target
