@@ -36,7 +36,8 @@ from org_service.transaction import Transaction
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What should be there afterwards. With `exclusive_upstreams`, no other upstream stays."""
+    """What should be there afterwards. With `exclusive_upstreams`, no other upstream stays. `fresh_keys` makes a new
+    key and admin key even where the organization stands: the secrets of the first ones were lost."""
 
     organization_name: str = "Local"
     owner_email: str = "owner@localhost"
@@ -44,6 +45,7 @@ class Plan:
     key_name: str = "First key"
     catalog: Catalog = field(default_factory=Catalog)
     exclusive_upstreams: bool = False
+    fresh_keys: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ async def _bootstrap(session: AsyncSession, plan: Plan) -> Installation:
         installation = await _found(session, plan)
     else:
         installation = Installation(operator.id)
+        if plan.fresh_keys:
+            installation = await _renew(session, operator.id, plan)
     caller = Caller(installation.organization_id, is_operator=True)
     await _bring_about(Transaction(session, caller, utc_now()), plan)
     return installation
@@ -89,6 +93,19 @@ async def _found(session: AsyncSession, plan: Plan) -> Installation:
     inside = Transaction(session, caller, system.now)
     issued = await issue.key(inside, founded.project.id, owner, plan.key_name)
     return Installation(organization_id, founded.project.id, issued.secret, founded.admin_secret)
+
+
+async def _renew(session: AsyncSession, organization_id: str, plan: Plan) -> Installation:
+    system = Transaction(session, Caller(organization_id), utc_now())
+    owner = await users.find_by_email(system, plan.owner_email)
+    if owner is None:
+        owner = await user_service.create(system, UserCreate(email=plan.owner_email, role="owner"))
+    inside = replace(system, caller=Caller(organization_id, owner.id, owner.email, is_operator=True))
+    page = await projects.list_page(inside, include_archived=False, cut=Cut(limit=1, order="asc"))
+    project = page.rows[0] if page.rows else await project_service.create(inside, ProjectCreate(name=plan.project_name))
+    issued = await issue.key(inside, project.id, issue.Owner(OwnerKind.USER, owner.id), plan.key_name)
+    _, admin_secret = await admin_keys.create(inside, AdminKeyCreate(name="First admin key"))
+    return Installation(organization_id, project.id, issued.secret, admin_secret)
 
 
 async def _bring_about(transaction: Transaction, plan: Plan) -> None:

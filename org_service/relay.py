@@ -52,13 +52,17 @@ class Relay:
                     while True:
                         await self.relay()
                         await self._heartbeat()
-                        with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(woken.wait(), self.poll_seconds)
-                        woken.clear()
+                        await self._wait(woken)
             except (UnavailableError, RedisError, OSError) as error:
                 self.metrics.relay_failures.inc()
                 log.warning("relay_failed", extra={"fields": {"error": type(error).__name__}})
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _wait(self, woken: asyncio.Event) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.poll_seconds):
+                await woken.wait()
+        woken.clear()
 
     async def relay(self) -> int:
         """Everything that is committed now; returns how many changes left."""

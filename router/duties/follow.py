@@ -160,7 +160,8 @@ class Follower:
         wait_seconds = _CATALOG_SECONDS
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._catalog_due.wait(), wait_seconds)
+                async with asyncio.timeout(wait_seconds):
+                    await self._catalog_due.wait()
             self._catalog_due.clear()
             wait_seconds = _CATALOG_SECONDS if await self._refresh_catalog() else _RETRY_SECONDS
 
