@@ -6,13 +6,16 @@ about on every call, because a local stack's upstreams have new ports after each
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from contracts import catalog as contract
 from contracts.catalog import Catalog
 from contracts.grant import OwnerKind
+from org_service.admin_keys import service as admin_keys
+from org_service.admin_keys.schemas import AdminKeyCreate
 from org_service.authenticate import Caller
 from org_service.catalog import repository, service
 from org_service.catalog.schemas import (
@@ -29,9 +32,18 @@ from org_service.keys import issue
 from org_service.orgs import repository as orgs
 from org_service.orgs import service as founding
 from org_service.orgs.schemas import OrganizationCreate
+from org_service.paging import Cut
 from org_service.parts import utc_now
+from org_service.projects import repository as projects
+from org_service.projects import service as project_service
+from org_service.projects.schemas import ProjectCreate
 from org_service.tables import Alias, Upstream
 from org_service.transaction import Transaction
+from org_service.users import repository as users
+from org_service.users import service as user_service
+from org_service.users.schemas import UserCreate
+
+FIRST: Final = Cut(after=None, before=None, limit=1, descending=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +113,10 @@ async def _renew(session: AsyncSession, organization_id: str, plan: Plan) -> Ins
     if owner is None:
         owner = await user_service.create(system, UserCreate(email=plan.owner_email, role="owner"))
     inside = replace(system, caller=Caller(organization_id, owner.id, owner.email, is_operator=True))
-    page = await projects.list_page(inside, include_archived=False, cut=Cut(limit=1, order="asc"))
-    project = page.rows[0] if page.rows else await project_service.create(inside, ProjectCreate(name=plan.project_name))
+    page = await projects.list_page(inside, include_archived=False, cut=FIRST)
+    project = (
+        page.rows[0] if page.rows else await project_service.create(inside, ProjectCreate(name=plan.project_name))
+    )
     issued = await issue.key(inside, project.id, issue.Owner(OwnerKind.USER, owner.id), plan.key_name)
     _, admin_secret = await admin_keys.create(inside, AdminKeyCreate(name="First admin key"))
     return Installation(organization_id, project.id, issued.secret, admin_secret)
