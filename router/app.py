@@ -3,39 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Final
 
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from contracts.catalog import Operation, Upstream
-from contracts.usage_event import UsageEvent
-from router.duties.heartbeat import Heartbeat, Patience
+from contracts.catalog import Operation
+from router.broker import AmqpBroker
+from router.catalog_source import OrgCatalogSource
+from router.duties.drain import DirtyShards, Drain
+from router.duties.follow import Follower, connect_feed
+from router.duties.heartbeat import Heartbeat
 from router.duties.probe import Probe
+from router.duties.reap import Reaper
 from router.endpoints.exchange import Exchange
 from router.endpoints.health import Health, Ready, Scrape
 from router.endpoints.inference import Inference, Walk
 from router.endpoints.models import Models
 from router.errors import UnknownUrlError
+from router.key_directory import OrgKeyDirectory
 from router.learned import Learned
+from router.ledger import RedisLedger
 from router.log import JsonLog
 from router.metrics import Metrics
 from router.middleware import Edge
+from router.observe import Observer
 from router.open_calls import OpenCalls, Stop
-from router.ports import CatalogSource, KeyDirectory, Ledger, SettleOutcome
-from router.relay import Relay, RelayLimits
+from router.org_client import OrgClient
+from router.outbox import RedisOutbox
+from router.pipeline import ScriptPipeline
+from router.ports import CatalogSource, KeyDirectory, Ledger
+from router.redis_connection import RedisAddress
+from router.relay import Relay
 from router.settings import Settings
 from router.settle import Settler
 from router.snapshot import Snapshots
-from router.upstreams import UpstreamFault, Upstreams
+from router.telemetry import Telemetry
+from router.upstreams import Upstreams
 
 DUTY_RESTART_SECONDS: Final = 1.0
 SETTLE_SECONDS: Final = 5.0
+CLUSTER_SCHEME: Final = "redis+cluster://"
 Duty = Callable[[], Awaitable[None]]
 
 
@@ -49,39 +65,74 @@ class Deps:
     catalog: CatalogSource
     duties: tuple[tuple[str, Duty], ...] = ()
     unready_because: tuple[Callable[[], str | None], ...] = ()
-    log: JsonLog = field(default_factory=lambda: JsonLog(sys.stderr))
+
+
+@asynccontextmanager
+async def connected(settings: Settings, registry: CollectorRegistry, log: JsonLog) -> AsyncIterator[Deps]:
+    """The real adapters, closed at the end."""
+    url = settings.redis_url.get_secret_value()
+    cluster = url.startswith(CLUSTER_SCHEME)
+    address = RedisAddress.from_url(url.replace(CLUSTER_SCHEME, "redis://", 1))
+    dirty = DirtyShards()
+    async with AsyncExitStack() as stack:
+        org = OrgClient(settings.org_service_url, settings.service_token.get_secret_value())
+        stack.push_async_callback(org.close)
+        feed = connect_feed(url)
+        stack.push_async_callback(feed.aclose)
+        pipeline = ScriptPipeline(address, cluster=cluster)
+        stack.push_async_callback(pipeline.close)
+        ledger = RedisLedger(pipeline, lease_seconds=settings.lease_seconds, on_settled=dirty.mark)
+        directory, catalog = OrgKeyDirectory(org), OrgCatalogSource(org)
+        follower = Follower(feed, directory, catalog, registry, log)
+        duties: list[tuple[str, Duty]] = [("follow", follower.run), ("reap", Reaper(ledger).run)]
+        if settings.amqp_url is not None:
+            broker = AmqpBroker(settings.amqp_url.get_secret_value())
+            stack.push_async_callback(broker.close)
+            outbox = RedisOutbox(pipeline, f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
+            duties.append(("drain", Drain(outbox, broker, dirty).run))
+        yield Deps(ledger, directory, catalog, tuple(duties), (lambda: _without_catalog(catalog),))
 
 
 class RouterApp(Starlette):
-    """Starlette with one middleware of our own instead of its stack: nothing stands between Edge and routes."""
+    """Starlette with one middleware of our own instead of its stack: nothing stands between Edge and routes.
+    The walk is put together when the app starts, because its adapters belong to the running loop."""
 
-    def __init__(self, settings: Settings, deps: Deps) -> None:
+    walk: Walk
+
+    def __init__(self, settings: Settings, deps: Deps | None, log: JsonLog, telemetry: Telemetry) -> None:
         self.settings = settings
-        self.deps = deps
+        self.log = log
         self.draining = False
         self.open_calls = OpenCalls()
         self.metrics = Metrics(lambda: len(self.open_calls))
-        self.walk = self._walk()
-        super().__init__(routes=self._routes(), lifespan=RouterApp.life)
+        self.telemetry = telemetry
+        self._given = deps
+        super().__init__(lifespan=RouterApp.life)
         self.router.redirect_slashes = False
         self.router.default = unknown_url
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Edge(self.router, self.deps.log, self.metrics, lambda: self.draining)
+        app = Edge(self.router, self.log, self.metrics, lambda: self.draining)
+        return self.telemetry.wrap(app)
 
     @asynccontextmanager
     async def life(self) -> AsyncIterator[None]:
         """Duties run while inside; at the end every call is settled before anything is closed."""
-        self.walk.upstreams.open()
-        duties = [asyncio.create_task(self._forever(name, duty), name=name) for name, duty in self._duties()]
-        try:
-            yield
-        finally:
-            await self.walk.settler.finish(SETTLE_SECONDS)
-            for duty in duties:
-                duty.cancel()
-            await asyncio.gather(*duties, return_exceptions=True)
-            await self.walk.upstreams.close()
+        outside = connected(self.settings, self.metrics.registry, self.log)
+        async with outside if self._given is None else nullcontext(self._given) as deps:
+            walk = self.walk = self._assemble(deps)
+            self.router.routes = [*self._routes(deps)]
+            walk.upstreams.open(self.telemetry.trace_configs())
+            duties = [asyncio.create_task(self._forever(*duty), name=duty[0]) for duty in self._duties(deps)]
+            try:
+                yield
+            finally:
+                await walk.settler.finish(SETTLE_SECONDS)
+                for duty in duties:
+                    duty.cancel()
+                await asyncio.gather(*duties, return_exceptions=True)
+                await walk.upstreams.close()
+                self.telemetry.close()
 
     def drain(self) -> None:
         """Unready from now on; every reply asks its client for a new connection."""
@@ -92,26 +143,8 @@ class RouterApp(Starlette):
         for call in self.open_calls:
             call.stop(Stop.SHUTDOWN)
 
-    def unready_because(self) -> list[str]:
-        reasons = [reason for ask in self.deps.unready_because if (reason := ask()) is not None]
-        return ["draining", *reasons] if self.draining else reasons
-
-    def fault(self, upstream: Upstream, fault: UpstreamFault, ejected: bool) -> None:
-        self.metrics.fault(upstream, fault, ejected)
-        self.deps.log.warning("upstream_fault", upstream=upstream.id, fault=str(fault), ejected=ejected)
-
-    def settled(self, event: UsageEvent, outcome: SettleOutcome) -> None:
-        self.metrics.settled(event, outcome)
-
-    def released(self, call_id: str) -> None:
-        self.metrics.released()
-
-    def unsettled(self, call_id: str, error: Exception) -> None:
-        self.metrics.unsettled()
-        self.deps.log.error("unsettled", request_id=call_id, error=str(error))
-
-    def _walk(self) -> Walk:
-        settings, deps = self.settings, self.deps
+    def _assemble(self, deps: Deps) -> Walk:
+        settings, observer = self.settings, Observer(self.metrics, self.log)
         learned = Learned(settings.output_estimate_tokens, settings.tokens_per_second)
         upstreams = Upstreams(
             settings.upstream_connections, settings.connect_timeout_seconds, settings.eject_after_faults
@@ -122,28 +155,33 @@ class RouterApp(Starlette):
             ledger=deps.ledger,
             snapshots=Snapshots(deps.catalog),
             upstreams=upstreams,
-            relay=Relay(upstreams, deps.ledger, _limits(settings), self),
-            settler=Settler(deps.ledger, learned, self),
+            relay=Relay(upstreams, deps.ledger, settings.relay_limits(), observer),
+            settler=Settler(deps.ledger, learned, observer),
             learned=learned,
             open_calls=self.open_calls,
         )
 
-    def _routes(self) -> list[Route]:
+    def _routes(self, deps: Deps) -> list[Route]:
         models = Models(self.walk.directory, self.walk.snapshots)
+
+        def unready_because() -> list[str]:
+            reasons = [reason for ask in deps.unready_because if (reason := ask()) is not None]
+            return ["draining", *reasons] if self.draining else reasons
+
         return [
             *(Route(f"/v1/{operation.value}", Inference(operation, self.walk)) for operation in Operation),
             Route("/v1/models", models),
             Route("/v1/models/{model:path}", models),
             Route("/health", Health()),
-            Route("/ready", Ready(self.unready_because)),
+            Route("/ready", Ready(unready_because)),
             Route("/metrics", Scrape(self.metrics)),
         ]
 
-    def _duties(self) -> list[tuple[str, Duty]]:
-        walk, log = self.walk, self.deps.log
-        heartbeat = Heartbeat(walk.open_calls, walk.ledger, walk.directory, _patience(self.settings), log)
-        probe = Probe(walk.snapshots, walk.upstreams, self.settings.probe_seconds, log)
-        return [("heartbeat", heartbeat.run), ("probe", probe.run), *self.deps.duties]
+    def _duties(self, deps: Deps) -> list[tuple[str, Duty]]:
+        walk, patience = self.walk, self.settings.patience()
+        heartbeat = Heartbeat(walk.open_calls, walk.ledger, walk.directory, patience, self.log)
+        probe = Probe(walk.snapshots, walk.upstreams, self.settings.probe_seconds, self.log)
+        return [("heartbeat", heartbeat.run), ("probe", probe.run), *deps.duties]
 
     async def _forever(self, name: str, duty: Duty) -> None:
         """A duty that fails starts again; its failure is loud, never the end of the process."""
@@ -151,13 +189,19 @@ class RouterApp(Starlette):
             try:
                 await duty()
             except Exception as error:  # noqa: BLE001 - the loop of the duties
-                self.deps.log.error("duty_failed", duty=name, error=repr(error))
+                self.log.error("duty_failed", duty=name, error=repr(error))
             await asyncio.sleep(DUTY_RESTART_SECONDS)
 
 
-def create_app(settings: Settings, deps: Deps) -> RouterApp:
-    """The router over `deps`."""
-    return RouterApp(settings, deps)
+def create_app(
+    settings: Settings,
+    deps: Deps | None = None,
+    log: JsonLog | None = None,
+    telemetry: Telemetry | None = None,
+) -> RouterApp:
+    """The router over `deps`; without them over the real adapters that `settings` names."""
+    log = log or JsonLog(sys.stderr, settings.log_level == "debug")
+    return RouterApp(settings, deps, log, telemetry or Telemetry.to(settings.traces_endpoint))
 
 
 async def unknown_url(scope: Scope, receive: Receive, send: Send) -> None:
@@ -165,22 +209,5 @@ async def unknown_url(scope: Scope, receive: Receive, send: Send) -> None:
     raise UnknownUrlError(exchange.method, exchange.path)
 
 
-def _limits(settings: Settings) -> RelayLimits:
-    salt = settings.cache_salt_secret
-    return RelayLimits(
-        attempts=settings.upstream_attempts,
-        frame_cap_bytes=settings.frame_limit_bytes,
-        answer_cap_bytes=settings.answer_limit_bytes,
-        cache_salt_secret=salt.get_secret_value() if salt else None,
-    )
-
-
-def _patience(settings: Settings) -> Patience:
-    return Patience(
-        beat_seconds=settings.heartbeat_seconds,
-        first_byte_seconds=settings.first_byte_timeout_seconds,
-        idle_seconds=settings.idle_timeout_seconds,
-        client_stall_seconds=settings.client_stall_timeout_seconds,
-        ledger_lost_seconds=settings.ledger_lost_seconds,
-        ping_seconds=settings.ping_seconds,
-    )
+def _without_catalog(catalog: OrgCatalogSource) -> str | None:
+    return None if catalog.is_loaded else "no catalog yet"

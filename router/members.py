@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any, Final, NamedTuple, NoReturn
 
+_SPACE: Final = " \t\n\r"
 _NEXT: Final = re.compile(r"[ \t\n\r]*").match
 
 
@@ -66,25 +67,27 @@ def _scan(text: str) -> dict[str, Member]:
 
 
 def _scan_members(text: str, at: int, found: dict[str, Member]) -> int:
+    """Names, colons and commas mostly stand side by side; only where they do not is whitespace looked for."""
     decode = _DECODER.raw_decode
     while True:
         if text[at] != '"':
             raise NotAnObjectError(f"no name at character {at}")
         name, after = decode(text, at)
-        after = after if text[after] == ":" else _skip(text, after)
         if text[after] != ":":
-            raise NotAnObjectError(f"no colon at character {after}")
-        value_at = _skip(text, after + 1)
+            after = _skip(text, after)
+            if text[after] != ":":
+                raise NotAnObjectError(f"no colon at character {after}")
+        value_at = after + 1 if text[after + 1] not in _SPACE else _skip(text, after + 1)
         value, end = decode(text, value_at)
         if name in found:
             raise DuplicateMemberError(name)
         found[name] = Member(at, value_at, end, value)
-        at = _skip(text, end)
+        at = end if text[end] not in _SPACE else _skip(text, end)
         if text[at] == "}":
             return at + 1
         if text[at] != ",":
             raise NotAnObjectError(f"no comma at character {at}")
-        at = _skip(text, at + 1)
+        at = at + 1 if text[at + 1] == '"' else _skip(text, at + 1)
 
 
 def _skip(text: str, at: int) -> int:

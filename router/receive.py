@@ -107,12 +107,12 @@ _INPUTS: Final[dict[Operation, tuple[str, tuple[type, ...]]]] = {
 
 def _check_input(operation: Operation, found: dict[str, Member]) -> None:
     name, types = _INPUTS[operation]
-    value = _value(found, name)
+    value: Any = _value(found, name)
     if value is None:
         raise _missing(name)
-    if not isinstance(value, types) or value == []:
+    if type(value) not in types or not (value or value == ""):
         raise _wrong_type(name, "a non-empty array" if types == (list,) else "a string or a non-empty array")
-    if operation is Operation.CHAT and not all(isinstance(message, dict) for message in list(value)):
+    if operation is Operation.CHAT and not all(isinstance(message, dict) for message in value):
         raise _wrong_type(name, "an array of objects")
 
 

@@ -11,6 +11,9 @@ from typing import Any, Final, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from router.duties.heartbeat import Patience
+from router.relay import RelayLimits
+
 PREFIX: Final = "TERN_ROUTER_"
 _OF_KUBERNETES: Final = re.compile(r"(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_\w+)?)$")
 """What Kubernetes injects for Services whose names begin with tern-router."""
@@ -74,6 +77,26 @@ class Settings(BaseSettings):
     """Then calls may run on for so long."""
     traces_endpoint: str | None = None
     """Where OpenTelemetry traces go (OTLP over HTTP); None: none are made."""
+
+
+    def relay_limits(self) -> RelayLimits:
+        salt = self.cache_salt_secret
+        return RelayLimits(
+            attempts=self.upstream_attempts,
+            frame_cap_bytes=self.frame_limit_bytes,
+            answer_cap_bytes=self.answer_limit_bytes,
+            cache_salt_secret=salt.get_secret_value() if salt else None,
+        )
+
+    def patience(self) -> Patience:
+        return Patience(
+            beat_seconds=self.heartbeat_seconds,
+            first_byte_seconds=self.first_byte_timeout_seconds,
+            idle_seconds=self.idle_timeout_seconds,
+            client_stall_seconds=self.client_stall_timeout_seconds,
+            ledger_lost_seconds=self.ledger_lost_seconds,
+            ping_seconds=self.ping_seconds,
+        )
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:

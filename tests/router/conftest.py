@@ -123,8 +123,8 @@ async def house(router_settings: dict[str, Any]) -> AsyncIterator[House]:
     async with contextlib.AsyncExitStack() as stack:
         first, _ = await stack.enter_async_context(served(upstream, lifespan=False))
         catalog = MemoryCatalog([f"{first}/v1"])
-        deps = Deps(ledger=ledger, directory=directory, catalog=catalog, log=JsonLog(log))
-        app = create_app(settings_for_tests(**router_settings), deps)
+        deps = Deps(ledger=ledger, directory=directory, catalog=catalog)
+        app = create_app(settings_for_tests(**router_settings), deps, JsonLog(log))
         url, _ = await stack.enter_async_context(served(app))
         http = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=20))
         house = House(url, app, ledger, directory, catalog, upstream, spare, http, log, directory.issue())

@@ -1,0 +1,97 @@
+"""`python -m router` serves; `python -m router --check-config` says what it would serve with, and leaves."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Final
+
+import uvicorn
+import uvloop
+from pydantic import ValidationError
+
+from router.app import RouterApp, create_app
+from router.log import route_library_logs
+from router.settings import Settings, UnknownSettingError, load, redacted
+
+EXIT_BAD_CONFIG: Final = 2
+LAST_SECONDS: Final = 2.0
+"""Of the grace time: enough to end and settle what still runs."""
+
+
+class Server(uvicorn.Server):
+    """On the first signal: unready, then no new connections, then calls finish; what is left is ended well-formed
+    before the grace time is over. A second signal does not wait."""
+
+    def __init__(self, config: uvicorn.Config, app: RouterApp) -> None:
+        super().__init__(config)
+        self._app = app
+        self._leaving: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._leaving is not None:
+            self.force_exit = self.should_exit = True
+            return
+        self._leaving = asyncio.get_running_loop().create_task(self._leave())
+
+    async def _leave(self) -> None:
+        settings = self._app.settings
+        self._app.drain()
+        await asyncio.sleep(settings.drain_seconds)
+        self.should_exit = True
+        await asyncio.sleep(max(settings.grace_seconds - LAST_SECONDS, 0.0))
+        self._app.stop_streams()
+
+
+def serve(settings: Settings) -> None:
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.listen_host,
+        port=settings.listen_port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        backlog=4096,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
+    )
+    uvloop.run(Server(config, app).serve())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m router", description="The data plane of Tern.")
+    parser.add_argument("--check-config", action="store_true", help="validate the settings, print them, leave")
+    arguments = parser.parse_args()
+    try:
+        settings = load()
+    except (ValidationError, UnknownSettingError) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(EXIT_BAD_CONFIG)
+    if arguments.check_config:
+        sys.stdout.write(json.dumps(redacted(settings), indent=2) + "\n")
+        return
+    route_library_logs(settings.log_level)
+    serve(settings)
+
+
+if __name__ == "__main__":
+    main()
