@@ -101,14 +101,14 @@ def _gemv(m: int, n: int, words: int, device: Device) -> Plan:
 
 
 def _skinny(m: int, n: int, width: int, device: Device) -> Plan:
-    """BM covers M up to 128; K is split until the programs fill the device, every split keeping four steps."""
+    """BM covers M up to 128; K is split until the programs fill the device, every split keeping two steps."""
     bm = next((size for size in (16, 32, 64) if m <= size), 128)
     bn, bk, warps = (128, 64, 8) if bm == 128 else (64, 128, 4)
     stages = 3 if bm >= 64 else 4
     if device.shared_bytes < 120_000 and bm == 128:
         bn = 64
     programs = -(-n // bn) * -(-m // bm)
-    splits = max(1, min(MAX_SPLITS, device.multiprocessors // programs, -(-width // bk) // 4))
+    splits = max(1, min(MAX_SPLITS, device.multiprocessors // programs, -(-width // bk) // 2))
     return Plan(Kernel.SKINNY, {"BN": bn, "BM": bm, "BK": bk, "SPLITS": splits}, warps, stages)
 
 

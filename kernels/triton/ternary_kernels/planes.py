@@ -117,7 +117,7 @@ def plane_halves(packed, PLANE: tl.constexpr, dtype: tl.constexpr, ASM: tl.const
             HALVES_ASM[PLANE], "=r,=r,r", [packed], dtype=tl.float16, is_pure=True, pack=4
         )
     else:
-        return (((packed >> (2 * PLANE)) & 3).to(tl.int8) - 1).to(dtype)
+        return (((packed >> (2 * PLANE)) & 3) - 1).to(tl.float32).to(dtype)
 
 
 @triton.jit

@@ -1,0 +1,251 @@
+"""Converting a checkpoint: every source format, refusals by name, bounded memory, never half a target."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from ternary_kernels import packing, shards
+from ternary_kernels.convert import convert, main
+from ternary_kernels.packing import PackingError
+
+from tests.kernels.layers import layer
+
+ROOT = Path(__file__).parents[2]
+Q, UP = "model.layers.0.self_attn.q_proj", "model.layers.0.mlp.up_proj"
+BITNET = {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline"}
+
+
+def write_source(folder: Path, tensors: dict[str, torch.Tensor], quantization: dict[str, Any] | None) -> Path:
+    """A checkpoint of two shards, the scales apart from their weights."""
+    folder.mkdir()
+    config: dict[str, Any] = {"architectures": ["BitNetForCausalLM"], "hidden_size": 130}
+    if quantization is not None:
+        config["quantization_config"] = quantization
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "pytorch_model.bin").write_bytes(b"not copied")
+    parts: dict[str, dict[str, torch.Tensor]] = {"model-1.safetensors": {}, "model-2.safetensors": {}}
+    for name, tensor in tensors.items():
+        parts["model-2.safetensors" if "scale" in name else "model-1.safetensors"][name] = tensor.contiguous()
+    parts["model-2.safetensors"].setdefault("model.norm.weight", torch.ones(130, dtype=torch.bfloat16))
+    weight_map = {}
+    for name, part in parts.items():
+        save_file(part, folder / name)
+        weight_map |= dict.fromkeys(part, name)
+    (folder / shards.INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return folder
+
+
+def load(folder: Path) -> dict[str, torch.Tensor]:
+    loaded: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        loaded |= load_file(path)
+    return loaded
+
+
+def packed_source(folder: Path, rng: torch.Generator, quantization: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Write a Hugging Face BitNet checkpoint; returns its ternary weights by layer name."""
+    weights = {Q: layer(20, 130, rng).weights, UP: layer(8, 300, rng).weights}
+    tensors = {"model.embed_tokens.weight": torch.randn(9, 130, generator=rng).bfloat16()}
+    for name, weight in weights.items():
+        tensors[f"{name}.weight"] = packing.pack_hf(weight)
+        tensors[f"{name}.weight_scale"] = torch.tensor([0.5], dtype=torch.bfloat16)
+    write_source(folder, tensors, quantization)
+    return weights
+
+
+@pytest.mark.parametrize(("linear_class", "scale"), [("autobitlinear", 0.5), ("bitlinear", 2.0)])
+def test_both_scale_conventions_become_a_factor(
+    linear_class: str, scale: float, tmp_path: Path, rng: torch.Generator
+) -> None:
+    weights = packed_source(tmp_path / "src", rng, {**BITNET, "linear_class": linear_class})
+    convert(tmp_path / "src", tmp_path / "dst")
+    made = load(tmp_path / "dst")
+    for name, weight in weights.items():
+        assert torch.equal(packing.unpack(made[f"{name}.weight"], weight.shape[1]), weight)
+        assert made[f"{name}.weight_scale"].tolist() == [scale]
+        assert made[f"{name}.weight_scale"].dtype == torch.float32
+
+
+def test_everything_else_is_kept_and_the_configuration_names_the_format(
+    tmp_path: Path, rng: torch.Generator
+) -> None:
+    packed_source(tmp_path / "src", rng, {**BITNET, "modules_to_not_convert": ["lm_head"]})
+    convert(tmp_path / "src", tmp_path / "dst")
+    before, after = load(tmp_path / "src"), load(tmp_path / "dst")
+    assert set(before) == set(after)
+    for name in ("model.embed_tokens.weight", "model.norm.weight"):
+        assert torch.equal(before[name], after[name])
+    config = json.loads((tmp_path / "dst" / "config.json").read_text())
+    assert config["quantization_config"] == {
+        "quant_method": "ternary", "bits": 2, "layout": "planes", "modules_to_not_convert": ["lm_head"],
+    }  # fmt: skip
+    assert config["hidden_size"] == 130
+    assert (tmp_path / "dst" / "tokenizer.json").exists()
+    assert not (tmp_path / "dst" / "pytorch_model.bin").exists()
+
+
+def test_the_index_names_every_tensor_and_their_size(tmp_path: Path, rng: torch.Generator) -> None:
+    packed_source(tmp_path / "src", rng, BITNET)
+    convert(tmp_path / "src", tmp_path / "dst")
+    index = json.loads((tmp_path / "dst" / shards.INDEX).read_text())
+    made = load(tmp_path / "dst")
+    assert set(index["weight_map"]) == set(made)
+    assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in made.values())
+    for name, file in index["weight_map"].items():
+        assert name in load_file(tmp_path / "dst" / file)
+
+
+@pytest.mark.parametrize("group_size", [None, 128])
+def test_unpacked_ternary_weights_are_read_off_exactly(
+    group_size: int | None, tmp_path: Path, rng: torch.Generator
+) -> None:
+    made = layer(20, 256, rng)
+    groups = 2 if group_size else 1
+    scale = 2.0 ** torch.randint(-3, 3, (20, groups), generator=rng)
+    dense = made.weights * scale.repeat_interleave(256 // groups, dim=1)
+    write_source(tmp_path / "src", {f"{Q}.weight": dense.bfloat16(), "lm_head.weight": torch.randn(9, 256)}, None)
+    convert(tmp_path / "src", tmp_path / "dst", group_size=group_size)
+    written = load(tmp_path / "dst")
+    assert torch.equal(packing.unpack(written[f"{Q}.weight"], 256), made.weights)
+    assert torch.equal(written[f"{Q}.weight_scale"], scale if group_size else scale[:, 0])
+    assert written["lm_head.weight"].shape == (9, 256)
+
+
+def test_masters_are_quantized_by_their_mean(tmp_path: Path, rng: torch.Generator) -> None:
+    master = torch.randn(20, 130, generator=rng)
+    write_source(tmp_path / "src", {f"{Q}.weight": master}, {**BITNET, "quantization_mode": "online"})
+    convert(tmp_path / "src", tmp_path / "dst")
+    written = load(tmp_path / "dst")
+    inverse = 1.0 / master.abs().mean()
+    expected = (master * inverse).round().clamp(-1, 1).to(torch.int8)
+    assert torch.equal(packing.unpack(written[f"{Q}.weight"], 130), expected)
+    assert torch.equal(written[f"{Q}.weight_scale"], (1.0 / inverse).reshape(1))
+
+
+def bad_code(tensors: dict[str, torch.Tensor]) -> None:
+    tensors[f"{Q}.weight"][1, 2] = 0xFF
+
+
+def bad_scale(tensors: dict[str, torch.Tensor]) -> None:
+    tensors[f"{Q}.weight_scale"][0] = float("nan")
+
+
+def no_scale(tensors: dict[str, torch.Tensor]) -> None:
+    del tensors[f"{Q}.weight_scale"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (bad_code, rf"{Q}\.weight: the invalid code 3"),
+        (bad_scale, rf"{Q}\.weight_scale: a scale is NaN"),
+        (no_scale, rf"{Q}\.weight_scale: missing"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_and_leaves_nothing(
+    damage: Any, reason: str, tmp_path: Path, rng: torch.Generator
+) -> None:
+    tensors = {
+        f"{Q}.weight": packing.pack_hf(layer(20, 130, rng).weights),
+        f"{Q}.weight_scale": torch.ones(1),
+    }
+    damage(tensors)
+    write_source(tmp_path / "src", tensors, BITNET)
+    with pytest.raises(PackingError, match=reason):
+        convert(tmp_path / "src", tmp_path / "dst")
+    assert [path.name for path in tmp_path.iterdir()] == ["src"]
+
+
+@pytest.mark.parametrize("values", [[0.5, -0.25, 0.0, 0.5], [float("nan"), 1.0, -1.0, 0.0]])
+def test_dense_weights_that_are_not_ternary_are_refused(values: list[float], tmp_path: Path) -> None:
+    write_source(tmp_path / "src", {f"{Q}.weight": torch.tensor([values])}, None)
+    with pytest.raises(PackingError, match=Q):
+        convert(tmp_path / "src", tmp_path / "dst")
+    assert not (tmp_path / "dst").exists()
+
+
+@pytest.mark.parametrize(
+    ("quantization", "layout", "reason"),
+    [
+        ({"quant_method": "gptq"}, None, "gptq"),
+        ({**BITNET, "linear_class": "mystery"}, None, "mystery"),
+        ({"quant_method": "ternary"}, None, "already"),
+        (BITNET, "master", "--layout"),
+    ],
+)
+def test_a_source_that_would_have_to_be_guessed_is_refused(
+    quantization: dict[str, Any], layout: str | None, reason: str, tmp_path: Path, rng: torch.Generator
+) -> None:
+    packed_source(tmp_path / "src", rng, quantization)
+    with pytest.raises(PackingError, match=reason):
+        convert(tmp_path / "src", tmp_path / "dst", layout=layout)
+
+
+def test_an_existing_target_is_not_touched(tmp_path: Path, rng: torch.Generator) -> None:
+    packed_source(tmp_path / "src", rng, BITNET)
+    (tmp_path / "dst").mkdir()
+    with pytest.raises(PackingError, match="exists already"):
+        convert(tmp_path / "src", tmp_path / "dst")
+    assert list((tmp_path / "dst").iterdir()) == []
+
+
+def test_a_missing_shard_is_refused(tmp_path: Path, rng: torch.Generator) -> None:
+    packed_source(tmp_path / "src", rng, BITNET)
+    (tmp_path / "src" / "model-2.safetensors").unlink()
+    with pytest.raises(PackingError, match=r"model-2\.safetensors: named in .* missing"):
+        convert(tmp_path / "src", tmp_path / "dst")
+
+
+WATCHED = """
+import re, sys, threading, time
+from pathlib import Path
+from ternary_kernels.convert import convert
+
+def anonymous_mib():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
+
+seen, before, done = [0], anonymous_mib(), threading.Event()
+
+def watch():
+    while not done.wait(0.001):
+        seen.append(anonymous_mib() - before)
+
+watcher = threading.Thread(target=watch)
+watcher.start()
+convert(Path(sys.argv[1]), Path(sys.argv[2]))
+done.set()
+watcher.join()
+print(max(seen))
+"""
+
+
+def test_a_conversion_takes_the_memory_of_a_few_tensors(tmp_path: Path) -> None:
+    """A child converts 48 masters of 4 MiB; what it allocates stays far below their 192 MiB."""
+    tensors = {f"model.layers.{i}.mlp.up_proj.weight": torch.randn(1024, 1024) for i in range(48)}
+    write_source(tmp_path / "src", tensors, {**BITNET, "quantization_mode": "online"})
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "kernels" / "triton"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", WATCHED, str(tmp_path / "src"), str(tmp_path / "dst")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 96
+
+
+def test_the_command_says_in_one_sentence_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path), str(tmp_path / "dst")]) == 1
+    assert capsys.readouterr().err == f"{tmp_path}: holds no config.json\n"
+
+
+def test_the_command_converts(tmp_path: Path, rng: torch.Generator) -> None:
+    packed_source(tmp_path / "src", rng, BITNET)
+    assert main([str(tmp_path / "src"), str(tmp_path / "dst")]) == 0
+    assert (tmp_path / "dst" / "config.json").exists()
