@@ -48,8 +48,8 @@ FIRST: Final = Cut(after=None, before=None, limit=1, descending=False)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What should be there afterwards. With `exclusive_upstreams`, no other upstream stays. `fresh_keys` makes a new
-    key and admin key even where the organization stands: the secrets of the first ones were lost."""
+    """What should be there afterwards. With `exclusive_upstreams`, no other upstream stays. `fresh_keys` makes new
+    keys even where the organization stands: the secrets of the first ones were lost."""
 
     organization_name: str = "Local"
     owner_email: str = "owner@localhost"
