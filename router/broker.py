@@ -60,7 +60,8 @@ class AmqpBroker:
         connection, self._connection, self._exchange = self._connection, None, None
         if connection is not None:
             with contextlib.suppress(aio_pika.exceptions.AMQPError, OSError, RuntimeError, TimeoutError):
-                await connection.close()
+                async with asyncio.timeout(self._timeout_seconds):
+                    await connection.close()
 
     async def _ready_exchange(self) -> AbstractExchange:
         async with self._connecting:

@@ -171,6 +171,10 @@ class Ledger(Protocol):
         """Release the reservation, record the spend and append the event, in one atomic step."""
         ...
 
+    async def replay(self, event: UsageEvent) -> SettleOutcome:
+        """Settle from the event alone, as the spool does."""
+        ...
+
     async def release(self, call_id: str, grant: Grant) -> None:
         """Give a reservation back unspent. A tombstone outlives every timeout, so that a reserve of the same id
         that arrives later is refused."""
