@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -45,11 +45,22 @@ class Question:
     filters: Mapping[str, list[str] | None]
     batch: bool | None
     page: str | None
-    given: Mapping[str, Any] = field(repr=False)
-    """What a page token is bound to."""
+    asked_from: int
+    asked_until: int | None
 
     def by(self, group: Group) -> bool:
         return group in self.groups
+
+    def identity(self) -> dict[str, Any]:
+        """What a page token is bound to: all that decides the numbers, however it was written."""
+        return {
+            "start_time": self.asked_from,
+            "end_time": self.asked_until,
+            "width": self.span.width,
+            "groups": sorted(self.groups),
+            "filters": {name: sorted(values or []) for name, values in self.filters.items()},
+            "batch": self.batch,
+        }
 
 
 def parse(pairs: Iterable[tuple[str, str]], report: Report, now_seconds: int) -> Question:
@@ -69,7 +80,8 @@ def parse(pairs: Iterable[tuple[str, str]], report: Report, now_seconds: int) ->
         filters={name: given.get(name) for name in report.filters},
         batch=_batch(given),
         page=next(iter(given.get("page", [])), None),
-        given={name: sorted(values) for name, values in given.items() if name not in ("page", "limit")},
+        asked_from=start,
+        asked_until=end,
     )
 
 

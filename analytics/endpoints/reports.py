@@ -65,7 +65,7 @@ async def _answer(request: Request, report: Report, ask: Ask) -> dict[str, Any]:
     services = services_of(request)
     identity = await authenticate(request.headers.get("authorization"), services.directory)
     question = parse(request.query_params.multi_items(), report, int(services.now().timestamp()))
-    bound_to = {"organization": identity.organization_id, "report": report.name, **question.given}
+    bound_to = {"organization": identity.organization_id, "report": report.name, **question.identity()}
     span = _span(question, bound_to, services.pages)
     page = span.first(question.limit)
     buckets = await ask(identity.organization_id, question, page)

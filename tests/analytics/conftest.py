@@ -135,7 +135,7 @@ class Books:
         self._connection = psycopg.connect(self._url, autocommit=True, row_factory=dict_row)
 
     def ask(self, query: str) -> list[dict[str, Any]]:
-        return self._connection.execute(query).fetchall()  # type: ignore[call-overload,no-any-return]
+        return self._connection.execute(query).fetchall()
 
     def total(self, table: str = "usage_events") -> dict[str, int]:
         (row,) = self.ask(
