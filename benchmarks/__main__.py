@@ -46,14 +46,17 @@ def bench(
 
 
 @app.command("profile")
-def profile(
+def hot_spots(
     kind: Annotated[LoadKind, typer.Argument(help="What the router is loaded with.")] = LoadKind.UNARY,
     seconds: Annotated[int, typer.Option(help="How long it is sampled.")] = 10,
     native: Annotated[bool, typer.Option(help="Name C functions too.")] = False,
     rows: Annotated[int, typer.Option(help="Functions to list.")] = 40,
 ) -> None:
     """Show where Tern's router spends its CPU."""
-    terminal().print(as_table(profile_router(kind, seconds, native, ROOT / ".bench"), rows))
+    profile = profile_router(kind, seconds, native, ROOT / ".bench")
+    terminal().print(as_table(profile, rows))
+    for reason, count in profile.failures.items():
+        terminal().print(f"{count} calls failed while it was sampled: {reason}")
 
 
 def terminal() -> Console:

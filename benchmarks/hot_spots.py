@@ -10,8 +10,9 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import uvloop
@@ -34,10 +35,13 @@ class LoadKind(StrEnum):
 
 @dataclass(frozen=True)
 class Profile:
-    """Samples by function: at the end of the stack, and anywhere on it."""
+    """Samples by function: at the end of the stack, and anywhere on it; `places` sums the former by package, and
+    by file where it is the router's own. `failures` are answers that were not right while it was sampled."""
 
-    own: Counter[str]
-    inclusive: Counter[str]
+    own: Counter[str] = field(default_factory=Counter)
+    inclusive: Counter[str] = field(default_factory=Counter)
+    places: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
 
 
 def profile_router(kind: LoadKind, seconds: int, native: bool, work: Path) -> Profile:
@@ -58,28 +62,37 @@ def profile_router(kind: LoadKind, seconds: int, native: bool, work: Path) -> Pr
             str(seconds),
         ]
         argv += ["--rate", str(SAMPLES_PER_SECOND), "--format", "raw", "--output", stacks]
-        sample([*argv, *["--native"] * native], standing.target, demand)
-    return read_stacks(stacks.read_text().splitlines())
+        failures = sample([*argv, *["--native"] * native], standing.target, demand)
+    return replace(read_stacks(stacks.read_text().splitlines()), failures=failures)
 
 
-def sample(argv: list[str | Path], target: Target, demand: Demand) -> None:
+def sample(argv: list[str | Path], target: Target, demand: Demand) -> Counter[str]:
+    """The failures of the load while the sampler ran; raises ContenderError."""
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as sampler:
-        uvloop.run(run_load(target, demand))
+        outcome = uvloop.run(run_load(target, demand))
         said, _ = sampler.communicate()
     if sampler.returncode != 0:
         raise ContenderError(f"py-spy could not sample the router: {said.strip()}")
+    return outcome.failures
 
 
 def read_stacks(lines: Iterable[str]) -> Profile:
     """`a;b;c 17` per line, outermost first. A function that recurses counts once per sample."""
-    profile = Profile(Counter(), Counter())
+    profile = Profile()
     for line in lines:
         stack, _, count = line.rpartition(" ")
         frames = [without_line(frame) for frame in stack.split(";")]
         profile.own[frames[-1]] += int(count)
+        profile.places[place(frames[-1])] += int(count)
         for frame in set(frames):
             profile.inclusive[frame] += int(count)
     return profile
+
+
+def place(frame: str) -> str:
+    """`feed (router/tap.py)` -> `router/tap.py`; `send (aiohttp/client.py)` -> `aiohttp`."""
+    path = frame.rpartition("(")[2].removesuffix(")")
+    return path if path.startswith(("router/", "contracts/")) else path.partition("/")[0]
 
 
 def without_line(frame: str) -> str:
@@ -91,9 +104,14 @@ def without_line(frame: str) -> str:
 def as_table(profile: Profile, rows: int) -> Table:
     total = profile.own.total()
     table = Table(title=f"{total} samples, percent of them")
-    for heading in ("own", "function", "with callees", "function"):
-        table.add_column(heading, justify="right" if heading != "function" else "left", overflow="fold")
-    pairs = zip(profile.own.most_common(rows), profile.inclusive.most_common(rows), strict=False)
-    for (own, own_count), (outer, outer_count) in pairs:
-        table.add_row(f"{100 * own_count / total:.1f}", own, f"{100 * outer_count / total:.1f}", outer)
+    columns = {"own": profile.own, "with callees": profile.inclusive, "own, by place": profile.places}
+    for heading in columns:
+        table.add_column("%", justify="right")
+        table.add_column(heading, overflow="fold")
+    ranked = [
+        [(f"{100 * count / total:.1f}", name) for name, count in counts.most_common(rows)]
+        for counts in columns.values()
+    ]
+    for cells in zip_longest(*ranked, fillvalue=("", "")):
+        table.add_row(*chain.from_iterable(cells))
     return table

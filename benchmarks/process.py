@@ -36,6 +36,7 @@ def listening(
 ) -> Iterator[Part]:
     """A child that listens on `port`, stopped on the way out; raises ContenderError if it does not come so far."""
     logs.mkdir(parents=True, exist_ok=True)
+    (logs / f"{name}.log").unlink(missing_ok=True)
     part = spawn(name, argv, logs, env={**plain_environment(), **env}, run_in=run_in)
     try:
         part.wait_ready(lambda: accepts_connections(port), start_seconds)

@@ -22,3 +22,4 @@ def test_a_function_is_counted_once_per_sample_over_all_its_lines() -> None:
     }
     assert profile.inclusive["run (uvloop/loop.py)"] == 6
     assert profile.inclusive["walk (router/call.py)"] == 5
+    assert profile.places == {"router/tap.py": 3, "router/call.py": 2, "uvloop": 1, "parser.so": 4}

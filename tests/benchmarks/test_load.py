@@ -13,7 +13,7 @@ from benchmarks.process import ContenderError
 from benchmarks.upstream import WORD, serve
 from benchmarks.verify import stream_fault, unary_fault, until_right
 
-PACE_SECONDS = 0.002
+PACE_SECONDS = 0.01
 
 
 @pytest.fixture
@@ -53,10 +53,10 @@ async def test_no_request_starts_after_the_time_is_up(target: Target) -> None:
 
 
 async def test_the_first_word_of_a_stream_comes_before_its_end(target: Target) -> None:
-    tokens = 10
+    tokens = 20
     outcome = await run_load(target, Demand(tokens=tokens, stream=True, lanes=2, requests=2, seconds=30))
     for first, whole in zip(outcome.first_words, outcome.latencies, strict=True):
-        assert whole - first >= (tokens - 2) * PACE_SECONDS
+        assert whole - first > 2 * PACE_SECONDS
 
 
 async def test_a_lane_that_the_server_closes_is_opened_again() -> None:
