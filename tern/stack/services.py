@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TextIO
 
 from starlette.applications import Starlette
 
@@ -18,6 +19,7 @@ from analytics.settings import Settings as AnalyticsSettings
 from analytics.worker import Worker
 from org_service.bootstrap import Installation, Plan, bootstrap
 from org_service.settings import Settings as OrgSettings
+from router.log import JsonLog
 from router.settings import Settings as RouterSettings
 from tern.stack.dispatch import ANALYTICS_PREFIXES, ORG_PREFIXES, Dispatch
 from tern.stack.home import Home
@@ -68,7 +70,7 @@ async def prepare(wiring: Wiring, plan: Plan) -> Installation:
     return await bootstrap(wiring.org_database_url, plan)
 
 
-def build(wiring: Wiring) -> Dispatch:
+def build(wiring: Wiring, log: TextIO) -> Dispatch:
     """The one ASGI app. The router comes last up and first down: its calls need the others."""
     analytics_settings = wiring.analytics_settings()
     routes = [
@@ -76,7 +78,7 @@ def build(wiring: Wiring) -> Dispatch:
         (ANALYTICS_PREFIXES, analytics.app.create_app(analytics_settings)),
         (ORG_PREFIXES, org_service.app.create_app(wiring.org_settings())),
     ]
-    return Dispatch(routes, default=router.app.create_app(wiring.router_settings()))
+    return Dispatch(routes, default=router.app.create_app(wiring.router_settings(), log=JsonLog(log)))
 
 
 def _worker_room(worker: Worker) -> Starlette:

@@ -6,19 +6,20 @@ import asyncio
 import logging
 import signal
 import socket
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import uvicorn
 from rich.console import Console
+from starlette.types import ASGIApp
 
 from org_service.bootstrap import Plan
+from router.log import JsonFormatter
 from tern.stack.backends import Backend, discover, start_demo_backends
 from tern.stack.catalog import catalog_of
 from tern.stack.home import Home, open_home
@@ -74,10 +75,14 @@ def _run(
         )
         _install(wiring, backends)
         status.update("Starting the gateway ...")
-        _log_to(home.log_directory / "gateway.log")
-        server = _Server(uvicorn.Config(build(wiring), log_config=None, access_log=False, server_header=False,
-                                        timeout_graceful_shutdown=GRACE_SECONDS, lifespan="on"))  # fmt: skip
-        server.on_ready = lambda: (status.stop(), _welcome(console, home, base_url, backends, started_at))
+        log = parts.enter_context((home.log_directory / "gateway.log").open("a", buffering=1))
+        _log_libraries_to(log)
+
+        def on_ready() -> None:
+            status.stop()
+            welcome(console, home, f"{base_url}/v1", backends[0].model_name, time.monotonic() - started_at)
+
+        server = _Server(build(wiring, log), on_ready)
         server.run(sockets=[listener])
     if not server.started:
         raise PartError(f"The gateway stopped while starting; {home.log_directory / 'gateway.log'} says why.")
@@ -87,26 +92,33 @@ def _run(
 class _Server(uvicorn.Server):
     """uvicorn that tells when it accepts calls."""
 
-    on_ready = staticmethod(lambda: None)
+    def __init__(self, app: ASGIApp, on_ready: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            app, loop="uvloop", http="httptools", ws="none", lifespan="on", log_config=None, access_log=False,
+            server_header=False, timeout_graceful_shutdown=GRACE_SECONDS,
+        )  # fmt: skip
+        super().__init__(config)
+        self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self.on_ready()
+            self._on_ready()
 
 
 def _start_parts(
     options: Options, home: Home, parts: ExitStack, secrets: dict[str, str]
 ) -> tuple[Postgres, Valkey, list[Backend]]:
-    """All at once: the slowest decides how long a start takes."""
-    with ThreadPoolExecutor() as pool:
-        postgres = pool.submit(start_postgres, home, secrets["postgres_password"])
-        valkey = pool.submit(start_valkey, home, secrets["valkey_password"])
-        backends = pool.submit(_backends, options, home, parts)
-        errors = [future.exception() for future in (postgres, valkey, backends)]
-        for future in (postgres, valkey):
-            if future.exception() is None:
-                parts.callback(future.result().part.stop)
+    """All at once: the slowest decides how long a start takes. The threads stay: to the kernel a child's parent is
+    the thread that started it, and the child stops with it."""
+    pool = parts.enter_context(ThreadPoolExecutor())
+    postgres = pool.submit(start_postgres, home, secrets["postgres_password"])
+    valkey = pool.submit(start_valkey, home, secrets["valkey_password"])
+    backends = pool.submit(_backends, options, home, parts)
+    errors = [future.exception() for future in (postgres, valkey, backends)]
+    for future in (postgres, valkey):
+        if future.exception() is None:
+            parts.callback(future.result().part.stop)
     for error in errors:
         if error is not None:
             raise error
@@ -133,10 +145,6 @@ def _install(wiring: Wiring, backends: list[Backend]) -> None:
     write_env(wiring.home, f"{wiring.base_url}/v1", api_key, admin_key)
 
 
-def _welcome(console: Console, home: Home, base_url: str, backends: list[Backend], started_at: float) -> None:
-    welcome(console, home, f"{base_url}/v1", backends[0].model_name, time.monotonic() - started_at)
-
-
 @contextmanager
 def _listener(port: int) -> Iterator[socket.socket]:
     """The public port, taken before anything is started, so that a taken one is known at once."""
@@ -152,11 +160,11 @@ def _listener(port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _log_to(path: Path) -> None:
+def _log_libraries_to(log: TextIO) -> None:
     """The terminal belongs to the user; what the services say goes to a file."""
-    log = path.open("a", buffering=1)
-    logging.basicConfig(stream=log, level=logging.INFO, force=True)
-    sys.stderr = log
+    handler = logging.StreamHandler(log)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
 def _interrupt(*_: object) -> None:
