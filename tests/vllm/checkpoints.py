@@ -1,7 +1,9 @@
-"""Tiny random ternary checkpoints, each written in every layout that is found on disk, from one source of truth.
+"""Tiny random ternary checkpoints, each written in every layout that is found on disk, from one source of
+truth.
 
-Every linear map has a scale of its own, a power of two, so that its reciprocal is exact and a scale that lands on the
-wrong rows shows. Sizes are awkward on purpose: the FFN is 5.5 blocks of 128, keys and values are half as many as queries.
+Every linear map has a scale of its own, a power of two, so that its reciprocal is exact and a scale that
+lands on the wrong rows shows. Sizes are awkward on purpose: the FFN is 5.5 blocks of 128, keys and values
+are half as many as queries.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ class Family(StrEnum):
 
 
 class Stored(StrEnum):
-    """How the linear maps are written. `MASTER` holds what training optimises: mean |W| is the scale, exactly."""
+    """How the linear maps are written. `MASTER` holds what training optimises: mean |W| is the scale,
+    exactly."""
 
     MULTIPLY = "multiply"
     DIVIDE = "divide"
@@ -57,11 +60,13 @@ class Tiny:
 
 
 def random_tiny(family: Family, seed: int = 0, leaning: float | None = None) -> Tiny:
-    """A random model with a tied head; with `leaning`, one whose head leans towards one successor for every token.
+    """A random model with a tied head; with `leaning`, one whose head leans towards one successor for every
+    token.
 
-    A model of pure noise is chaotic: float noise of 1e-6 now and then flips an int8 rounding, which moves logits by some
-    5 % of their spread, and the two best tokens are often closer than that. Where the embedding, of deviation `leaning`,
-    has a say beside the layers, most choices are clear and the others still depend on every scale.
+    A model of pure noise is chaotic: float noise of 1e-6 now and then flips an int8 rounding, which moves
+    logits by some 5 % of their spread, and the two best tokens are often closer than that. Where the
+    embedding, of deviation `leaning`, has a say beside the layers, most choices are clear and the others
+    still depend on every scale.
     """
     generator = torch.Generator().manual_seed(seed)
     head = HIDDEN // HEADS
@@ -105,6 +110,19 @@ def write(tiny: Tiny, stored: Stored, directory: Path) -> Path:
     return directory
 
 
+def write_grouped(tiny: Tiny, directory: Path) -> Path:
+    """Unpacked weights whose scale changes by powers of two from one group of 128 columns to the next."""
+    write(tiny, Stored.UNPACKED, directory)
+    tensors = load_file(directory / WEIGHTS)
+    generator = torch.Generator().manual_seed(1)
+    for name, map_ in tiny.maps.items():
+        rows, columns = map_.codes.shape
+        factors = 2.0 ** torch.randint(-1, 2, (rows, -(-columns // 128)), generator=generator)
+        tensors[f"{name}.weight"] *= factors.repeat_interleave(128, dim=1)[:, :columns]
+    save_file(tensors, directory / WEIGHTS)
+    return directory
+
+
 def _stored_map(name: str, map_: Map, stored: Stored) -> dict[str, Tensor]:
     match stored:
         case Stored.MULTIPLY | Stored.DIVIDE:
@@ -118,7 +136,8 @@ def _stored_map(name: str, map_: Map, stored: Stored) -> dict[str, Tensor]:
 
 
 def _master(map_: Map) -> Tensor:
-    """Values that round to the codes at the scale mean |W| = scale: zeros become +-small, ones take up the rest."""
+    """Values that round to the codes at the scale mean |W| = scale: zeros become +-small, ones take up the
+    rest."""
     ones = map_.codes != 0
     zeros = ones.numel() - int(ones.sum())
     small = torch.zeros(ones.shape)

@@ -1,4 +1,5 @@
-"""A real vLLM on the CPU: in this process for parity, as a server for what goes over the wire. Nothing is skipped."""
+"""A real vLLM on the CPU: in this process for parity, as a server for what goes over the wire. Nothing is
+skipped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""vLLM inside this process: one engine at a time, in float32, so that greedy tokens can be compared exactly."""
+"""vLLM inside this process: one engine at a time, in float32, so that greedy tokens can be compared
+exactly."""
 
 from __future__ import annotations
 
@@ -74,9 +75,9 @@ def random_prompts(count: int = 400) -> list[list[int]]:
 def clearest(llm: LLM, pool: list[list[int]], count: int = 8, tokens: int = 48) -> list[list[int]]:
     """The `count` prompts of `pool` whose greedy continuation is decided by the widest margins.
 
-    Float noise of 1e-6 now and then flips an int8 rounding, which moves logits by some 5 % of their spread: where two
-    tokens are closer than that, two correct implementations part. The prompts taken are clearer several times over;
-    they are chosen by our own margins, before anything is compared.
+    Float noise of 1e-6 now and then flips an int8 rounding, which moves logits by some 5 % of their spread:
+    where two tokens are closer than that, two correct implementations part. The prompts taken are clearer
+    several times over; they are chosen by our own margins, before anything is compared.
     """
     sampling = SamplingParams(temperature=0, max_tokens=tokens, ignore_eos=True, logprobs=2)
     replies = llm.generate([{"prompt_token_ids": prompt} for prompt in pool], sampling, use_tqdm=False)

@@ -1,4 +1,5 @@
-"""Every layout and both scale conventions are one model; every scale lands on its rows; what is broken is refused."""
+"""Every layout and both scale conventions are one model; every scale lands on its rows; what is broken is
+refused."""
 
 from __future__ import annotations
 
@@ -7,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from ternary_kernels.convert import convert
 from vllm import LLM
 
-from tests.vllm.checkpoints import FFN, HIDDEN, Family, Stored, Tiny, random_tiny, write
-from tests.vllm.engine import PROMPTS, engine, next_token_logits, prompt_tokens
+from tests.vllm.checkpoints import FFN, HIDDEN, Family, Stored, Tiny, random_tiny, write, write_grouped
+from tests.vllm.engine import PROMPTS, clearest, engine, greedy, next_token_logits, prompt_tokens, random_prompts
+from tests.vllm.twin import TWIN
 
 PACKED = [Stored.MULTIPLY, Stored.DIVIDE]
 FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
@@ -52,6 +55,26 @@ def test_fused_layers_keep_the_scale_of_each_part(stored: Stored, tmp_path: Path
         parts = [tiny.maps[f"{parent}.{part}"] for part in FUSED[fused]]
         assert torch.equal(weights, torch.cat([part.codes for part in parts]).to(torch.float32)), name
         assert torch.equal(scales, torch.cat([torch.full((len(p.codes),), p.scale) for p in parts])), name
+
+
+@pytest.mark.parametrize("stored", list(Stored))
+def test_a_converted_checkpoint_gives_the_logits_of_its_source(stored: Stored, tmp_path: Path) -> None:
+    source = write(random_tiny(Family.LLAMA), stored, tmp_path / "source")
+    convert(source, tmp_path / "converted")
+    assert torch.equal(logits(tmp_path / "converted", Stored.MULTIPLY), logits(source, stored))
+
+
+def test_scales_per_group_of_128_equal_the_dense_twin(tmp_path: Path) -> None:
+    dense = write_grouped(random_tiny(Family.LLAMA, leaning=1.4), tmp_path / "dense")
+    convert(dense, tmp_path / "converted", "unpacked", 128)
+    with engine(tmp_path / "converted") as llm:
+        prompts = clearest(llm, random_prompts())
+        converted = greedy(llm, prompts)
+    as_unpacked = {"quant_method": "ternary", "layout": "unpacked", "group_size": 128}
+    with engine(dense, hf_overrides={"quantization_config": as_unpacked}) as llm:
+        assert greedy(llm, prompts) == converted
+    with engine(dense, quantization=TWIN) as llm:
+        assert greedy(llm, prompts) == converted
 
 
 def _scales_and_weights(model: torch.nn.Module) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

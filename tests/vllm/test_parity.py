@@ -1,4 +1,5 @@
-"""The plugin's tokens are those of the dense twin and of Transformers; one swapped scale is enough to part from them."""
+"""The plugin's tokens are those of the dense twin and of Transformers; one swapped scale is enough to part
+from them."""
 
 from __future__ import annotations
 
@@ -14,16 +15,18 @@ from tests.vllm.engine import clearest, engine, greedy, random_prompts
 from tests.vllm.twin import TWIN
 
 DEMO = Path(__file__).parents[2] / "tern" / "demo" / "checkpoint"
-QUESTIONS = """Hello, how are you? | Who are you? | What is a ternary model? | What is two plus ten? | What is a ledger?
-Where does the fox live? | What is a gateway? | Tell me about the bear. | What is the weather like? | Thank you!
-What is three plus four? | Tell me a story. | What does a baker do? | What is an owl? | Good morning | What is a token?
-What is a router? | What do you know? | What is a budget? | Is it cold in winter? | What is a kernel? | Goodbye
-What is one plus one? | What does a doctor do? | What colour is the sky? | What is bread? | Are you small?"""
+QUESTIONS = """Hello, how are you? | Who are you? | What is a ternary model? | What is two plus ten? | What
+is a ledger? Where does the fox live? | What is a gateway? | Tell me about the bear. | What is the weather
+like? | Thank you! What is three plus four? | Tell me a story. | What does a baker do? | What is an owl? |
+Good morning | What is a token? What is a router? | What do you know? | What is a budget? | Is it cold in
+winter? | What is a kernel? | Goodbye What is one plus one? | What does a doctor do? | What colour is the
+sky? | What is bread? | Are you small?"""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A checkpoint, the prompts to choose from, and two linear maps whose scales matter (a sub-norm hides some)."""
+    """A checkpoint, the prompts to choose from, and two linear maps whose scales matter (a sub-norm hides
+    some)."""
 
     checkpoint: Path
     pool: list[list[int]]

@@ -1,8 +1,8 @@
 """The dense twin: the same model in vLLM with plain float32 matrices and fake-quantized activations.
 
-It reads an ordinary dense checkpoint with vLLM's own loader and multiplies with vLLM's own matrix product. It shares no
-code with the plugin but the model class, so that packing, scales, sharding of fused layers and the integer product
-are all checked against it.
+It reads an ordinary dense checkpoint with vLLM's own loader and multiplies with vLLM's own matrix product.
+It shares no code with the plugin but the model class, so that packing, scales, sharding of fused layers and
+the integer product are all checked against it.
 """
 
 from __future__ import annotations

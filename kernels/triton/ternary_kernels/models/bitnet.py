@@ -1,9 +1,10 @@
-"""BitNetForCausalLM for vLLM: Llama with a sub-norm before o_proj and before down_proj, and relu² (or silu) gating.
+"""BitNetForCausalLM for vLLM: Llama with sub-norms before o_proj and down_proj, and relu² (or silu) gating.
 
     h += o_proj(attn_sub_norm(attention(qkv_proj(input_layernorm(h)))))
     h += down_proj(ffn_sub_norm(act(gate) * up)),  gate | up = gate_up_proj(post_attention_layernorm(h))
 
-Covers microsoft/bitnet-b1.58-2B-4T and its kin (relu²), and the 1bitLLM masters (silu, other names for the sub-norms).
+Covers microsoft/bitnet-b1.58-2B-4T and its kin (relu²), and the 1bitLLM masters (silu, other names for the
+sub-norms).
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from vllm.config import VllmConfig
 from vllm.distributed import (
@@ -28,11 +28,14 @@ from vllm.model_executor.models.llama import LlamaAttention, LlamaForCausalLM, L
 from vllm.model_executor.models.utils import WeightsMapper
 from vllm.model_executor.utils import set_weight_attrs
 
-ACTIVATIONS = {"relu2": lambda gate: F.relu(gate).square(), "silu": F.silu}
+from ternary_kernels import reference
+from ternary_kernels.vllm_plugin.linear_method import TernaryLinearMethod
+
+GATES = ("relu2", "silu")
 
 
 class SubNorm(nn.Module):
-    """RMSNorm over a dimension that is split over the ranks: the sums of squares are added over them first."""
+    """RMSNorm over a dimension that is split over the ranks, whose sums of squares are added first."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
@@ -53,12 +56,22 @@ class SubNorm(nn.Module):
         return self.weight * (values * torch.rsqrt(mean_square + self.eps)).to(x.dtype)
 
 
+def project(
+    linear: RowParallelLinear, norm: SubNorm, x: Tensor, gate: str = "none", up: Tensor | None = None
+) -> Tensor:
+    """linear(norm(gate(x, up))); all but the product in one launch where the whole row is on this rank."""
+    method = linear.quant_method
+    if isinstance(method, TernaryLinearMethod) and method.takes_whole_rows(linear):
+        return method.apply_activated(linear, x, gate, up, norm.weight, norm.eps)
+    return linear(norm(reference.activate(x, gate, up)))[0]
+
+
 class BitNetMLP(nn.Module):
     def __init__(self, config: Any, quant_config: QuantizationConfig | None, prefix: str) -> None:
         super().__init__()
-        if config.hidden_act not in ACTIVATIONS:
-            raise ValueError(f"hidden_act {config.hidden_act!r} is none of {sorted(ACTIVATIONS)}")
-        self.activation = ACTIVATIONS[config.hidden_act]
+        if config.hidden_act not in GATES:
+            raise ValueError(f"hidden_act {config.hidden_act!r} is none of {GATES}")
+        self.gate = config.hidden_act
         self.gate_up_proj = MergedColumnParallelLinear(
             config.hidden_size,
             [config.intermediate_size] * 2,
@@ -77,7 +90,7 @@ class BitNetMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up_proj(x)[0].chunk(2, dim=-1)
-        return self.down_proj(self.ffn_sub_norm(self.activation(gate) * up))[0]
+        return project(self.down_proj, self.ffn_sub_norm, gate, self.gate, up)
 
 
 class BitNetAttention(LlamaAttention):
@@ -89,7 +102,7 @@ class BitNetAttention(LlamaAttention):
         qkv, _ = self.qkv_proj(hidden_states)
         q, k, v = qkv.split([self.q_size, self.kv_size, self.kv_size], dim=-1)
         q, k = self.rotary_emb(positions, q, k)
-        return self.o_proj(self.attn_sub_norm(self.attn(q, k, v)))[0]
+        return project(self.o_proj, self.attn_sub_norm, self.attn(q, k, v))
 
 
 class BitNetDecoderLayer(nn.Module):

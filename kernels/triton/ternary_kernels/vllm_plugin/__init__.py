@@ -22,8 +22,8 @@ MODEL = "ternary_kernels.models.bitnet:BitNetForCausalLM"
 def register() -> None:
     """Make the quantization method and the model class known to vLLM.
 
-    Idempotent; does nothing where vLLM is absent; touches no device, so it is safe before a fork and without a GPU.
-    The model class is named by a string and imported when a checkpoint asks for it.
+    Idempotent; does nothing where vLLM is absent; touches no device, so it is safe before a fork and
+    without a GPU. The model class is named by a string and imported when a checkpoint asks for it.
     """
     if find_spec("vllm") is None:
         return

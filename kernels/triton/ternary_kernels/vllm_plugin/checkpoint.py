@@ -1,4 +1,5 @@
-"""What a checkpoint stores for one ternary linear layer, and how that becomes ternary weights and float32 scales.
+"""What a checkpoint stores for one ternary linear layer, and how that becomes ternary weights and float32
+scales.
 
     layout    weight                                   weight_scale
     hf        uint8 [N/4, K], row blocks               one per tensor; multiplies or divides, by the configuration
@@ -6,8 +7,9 @@
     unpacked  float [N, K], values -s, 0, +s           none: s is read off, per row or per group of 128
     master    float [N, K], what training optimises    none: s = mean |W|
 
-A quantization_config names its layout: `bitnet` is hf, or master in its `online` mode; `ternary` is planes unless its key
-`layout` says otherwise. A checkpoint without one, served with `--quantization ternary`, must be exactly ternary.
+A quantization_config names its layout: `bitnet` is hf, or master in its `online` mode; `ternary` is planes
+unless its key `layout` says otherwise. A checkpoint without one, served with `--quantization ternary`, must
+be exactly ternary.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ class Layout(StrEnum):
 
 
 class Decoded(NamedTuple):
-    """Ternary weights int8 [N, K]; the multiplicative scale where it comes from the same tensor, else None."""
+    """Ternary weights int8 [N, K]; the multiplicative scale where it comes from the same tensor, else
+    None."""
 
     weights: Tensor
     scale: Tensor | None
@@ -45,7 +48,8 @@ class CheckpointFormat:
     grouped: bool = False
 
     def decode(self, stored: Tensor, rows: int, columns: int, name: str) -> Decoded:
-        """One whole checkpoint tensor -> ternary weights [rows, columns]. Refuses another shape or kind of weight."""
+        """One whole checkpoint tensor -> ternary weights [rows, columns]. Refuses another shape or kind of
+        weight."""
         match self.layout:
             case Layout.HF:
                 decoded = Decoded(unpack_hf(stored, name), None)
@@ -55,10 +59,9 @@ class CheckpointFormat:
                 decoded = read_off(_finite(stored, name), self.grouped, name)
             case Layout.MASTER:
                 decoded = absmean(_finite(stored, name))
-        if tuple(decoded.weights.shape) != (rows, columns):
-            raise PackingError(
-                f"{name}: the checkpoint holds {tuple(decoded.weights.shape)} weights, the model has {(rows, columns)}"
-            )
+        found, expected = tuple(decoded.weights.shape), (rows, columns)
+        if found != expected:
+            raise PackingError(f"{name}: the checkpoint holds {found} weights, the model has {expected}")
         return decoded
 
     def scale(self, stored: Tensor, name: str) -> Tensor:
@@ -93,7 +96,8 @@ def _own_format(config: Mapping[str, Any]) -> CheckpointFormat:
 
 
 def absmean(master: Tensor) -> Decoded:
-    """Float32 masters [N, K] -> ternary, as BitNet's training does it: s = mean |W|, w = clip(rint(W / s), -1, 1)."""
+    """Float32 masters [N, K] -> ternary, as BitNet's training does it: s = mean |W|, w = clip(rint(W / s),
+    -1, 1)."""
     inverse = 1.0 / master.abs().mean().clamp(min=1e-5)
     return Decoded((master * inverse).round().clamp(-1, 1).to(torch.int8), 1.0 / inverse)
 
@@ -107,8 +111,8 @@ def read_off(values: Tensor, grouped: bool, name: str) -> Decoded:
     peak = groups.abs().amax(dim=-1)
     if not bool(((groups.abs() == peak[..., None]) | (groups == 0)).all()):
         raise PackingError(
-            f"{name}: the weights are not ternary (one magnitude {'per 128 columns' if grouped else 'per row'}); if they "
-            "are masters of a BitNet model, say so: quantization_config {quant_method: bitnet, quantization_mode: online}"
+            f"{name}: the weights are not ternary (one magnitude {'per 128 columns' if grouped else 'per row'}); "
+            "if they are masters of a BitNet model, say so in the quantization_config: layout master"
         )
     return Decoded(values.sign().to(torch.int8), peak if grouped else peak[:, 0])
 

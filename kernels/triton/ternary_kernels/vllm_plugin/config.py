@@ -23,11 +23,12 @@ CLAIMED = ("bitnet", QUANTIZATION)
 
 @register_quantization_config(QUANTIZATION)
 class TernaryConfig(QuantizationConfig):
-    """BitNet checkpoints by their own configuration; without one (`--quantization ternary`) unpacked ternary weights."""
+    """BitNet checkpoints by their own configuration; without one (`--quantization ternary`) unpacked
+    ternary weights."""
 
     def __init__(
         self,
-        checkpoint: CheckpointFormat = CheckpointFormat(Layout.UNPACKED),  # noqa: B008  (frozen)
+        checkpoint: CheckpointFormat = CheckpointFormat(Layout.UNPACKED),
         not_converted: tuple[str, ...] = (),
     ) -> None:
         super().__init__()

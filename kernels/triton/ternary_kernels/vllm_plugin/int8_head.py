@@ -1,8 +1,10 @@
-"""The optional int8 output head. For a 2B model the bf16 head is read more slowly than all ternary layers together.
+"""The optional int8 output head. For a 2B model the bf16 head is read more slowly than all ternary layers
+together.
 
-The weight gets one scale per row, the hidden state one per token, both by absmax / 127; the product is exact in int32
-and the logits are (acc * token scale) * row scale in float32. It changes the logits, so it is off unless asked for.
-A tied embedding keeps its float weights for the look-up; the head holds the int8 copy only.
+The weight gets one scale per row, the hidden state one per token, both by absmax / 127; the product is
+exact in int32 and the logits are (acc * token scale) * row scale in float32. It changes the logits, so it
+is off unless asked for. A tied embedding keeps its float weights for the look-up; the head holds the int8
+copy only.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import pad
 from vllm.model_executor.layers.quantization.base_config import QuantizeMethodBase
 from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod
 
@@ -36,7 +38,7 @@ class Int8HeadMethod(QuantizeMethodBase):
         codes, token_scale, _ = reference.quantize(x.reshape(-1, x.shape[-1]))
         tokens = codes.shape[0]
         if codes.is_cuda and tokens < MIN_ROWS_CUDA:
-            codes = F.pad(codes, (0, 0, 0, MIN_ROWS_CUDA - tokens))
+            codes = pad(codes, (0, 0, 0, MIN_ROWS_CUDA - tokens))
         acc = torch._int_mm(codes, layer.head_codes.t())[:tokens]
         logits = reference.finish(acc, token_scale, layer.head_scale, x.dtype)
         logits = logits.reshape(*x.shape[:-1], logits.shape[-1])

@@ -1,12 +1,14 @@
 """The ternary linear layer inside vLLM.
 
-Column parallel (qkv, gate_up): each rank holds rows of the weight and sees the whole activation: exact as it is.
+Column parallel (qkv, gate_up): each rank holds rows of the weight and sees the whole activation: exact as
+it is.
 
-Row parallel (o, down): each rank sees a slice of the activation. Two collectives make the result equal to one device,
-bit for bit: the maximum of |x| per token over the ranks before quantizing, and the sum of the integer accumulators over
-the ranks before the float epilogue. The sum travels as float32, which is exact (|acc| <= 128 K <= 2**24) and which every
-vLLM communicator supports. The layer's own reduction is switched off. With scales per group of 128 the partial sums are
-floats already; they are added by the layer's own reduction and may differ from one device in the last bit.
+Row parallel (o, down): each rank sees a slice of the activation. Two collectives make the result equal to
+one device, bit for bit: the maximum of |x| per token over the ranks before quantizing, and the sum of the
+integer accumulators over the ranks before the float epilogue. The sum travels as float32, which is exact
+(|acc| <= 128 K <= 2**24) and which every vLLM communicator supports. The layer's own reduction is switched
+off. With scales per group of 128 the partial sums are floats already; they are added by the layer's own
+reduction and may differ from one device in the last bit.
 """
 
 from __future__ import annotations
@@ -121,6 +123,27 @@ class TernaryLinearMethod(LinearMethodBase):
             )
         return y if bias is None else y + bias
 
+    def takes_whole_rows(self, layer: torch.nn.Module) -> bool:
+        """Whether `apply_activated` may be used: 2-bit weights, and nothing split over ranks."""
+        return layer.ternary_packed is not None and layer.tp_size == 1
+
+    def apply_activated(
+        self,
+        layer: torch.nn.Module,
+        x: Tensor,
+        gate: str,
+        up: Tensor | None,
+        norm_weight: Tensor,
+        eps: float,
+    ) -> Tensor:
+        """The layer applied to norm(gate(x, up)), x [M, K]: the activation path in one launch, then the
+        product."""
+        codes, token_scale, row_sum = ops.quantize(x, up, norm_weight, None, gate, eps)
+        packed, scale, resident = layer.ternary_packed, layer.ternary_scale, layer.ternary_resident
+        columns = layer.ternary_columns
+        y = ops.linear_quantized(codes, token_scale, row_sum, packed, scale, columns, x.dtype, resident)
+        return y if layer.bias is None else y + layer.bias
+
     def _sum_over_ranks(self, layer: torch.nn.Module, x: Tensor, row_absmax: Tensor | None) -> Tensor:
         if layer.ternary_dense is not None:
             acc, token_scale = ops.accumulate_dense(x, layer.ternary_dense, row_absmax)
@@ -138,7 +161,8 @@ def _absmax_over_ranks(x: Tensor) -> Tensor:
 
 
 def _loader_of(layer: torch.nn.Module, given: Callable[..., None]) -> Callable[..., None]:
-    """vLLM's second-generation loader, or for a layer without one (replicated) a plain load of the whole tensor."""
+    """vLLM's second-generation loader, or for a layer without one (replicated) a plain load of the whole
+    tensor."""
     return given if hasattr(layer, "weight_loader_v2") else _load_whole
 
 

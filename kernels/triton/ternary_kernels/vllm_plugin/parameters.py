@@ -1,14 +1,15 @@
 """vLLM parameters of a ternary linear layer, filled by vLLM's second-generation weight loader.
 
-A checkpoint tensor cannot be cut as it lies on disk: in the Hugging Face layout the rows of one byte are N/4 apart, and
-a master's scale is the mean of the whole tensor. So every tensor is decoded first, cut for this rank second, packed
-third, straight into the layout that the kernels read: no constraint of the packing reaches tensor parallelism.
+A checkpoint tensor cannot be cut as it lies on disk: in the Hugging Face layout the rows of one byte are
+N/4 apart, and a master's scale is the mean of the whole tensor. So every tensor is decoded first, cut for
+this rank second, packed third, straight into the layout that the kernels read: no constraint of the packing
+reaches tensor parallelism.
 
     weight        uint8 [N, packed_width(K)]; holds the invalid code 3 until it is loaded
     weight_scale  float32 [N] or [N, ceil(K / 128)], multiplicative; NaN until it is loaded
 
-N and K are this rank's share of the fused layer (q|k|v, gate|up), so q, k and v keep their own scales and the epilogue
-is one multiplication per row.
+N and K are this rank's share of the fused layer (q|k|v, gate|up), so q, k and v keep their own scales and
+the epilogue is one multiplication per row.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ UNLOADED_BYTE = 0xFF
 
 
 class Share(NamedTuple):
-    """What one checkpoint tensor means for this rank: rows `row`.. and columns `column`.. of it go to rows `offset`.."""
+    """What this rank takes of one checkpoint tensor: from `row` and `column` on, into its rows from `offset`."""
 
     full_rows: int
     full_columns: int
