@@ -31,7 +31,14 @@ def create_app(settings: Settings, deps: Parts | None = None) -> FastAPI:
     """The org service. Parts that are handed in stay the caller's: they are used, not closed."""
     parts = deps or build(settings)
     metrics = Metrics()
-    relay = Relay(parts.database, parts.redis, metrics, settings.relay_poll_seconds, settings.change_feed_entries)
+    relay = Relay(
+        parts.database,
+        parts.redis,
+        metrics,
+        poll_seconds=settings.relay_poll_seconds,
+        feed_entries=settings.change_feed_entries,
+        timeout_seconds=settings.redis_timeout_seconds,
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

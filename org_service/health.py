@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from org_service.errors import ApiError
 from org_service.transaction import parts_of
@@ -29,8 +31,9 @@ async def ready(request: Request) -> JSONResponse:
     except ApiError:
         checks["database"] = "unavailable"
     try:
-        await parts.redis.ping()
-    except (RedisError, OSError):
+        async with asyncio.timeout(1.0):
+            await parts.redis.ping()
+    except (RedisError, RedisClusterException, OSError):
         checks["change_feed"] = "unavailable"
     is_ready = checks["database"] == "ok"
     return JSONResponse(

@@ -41,8 +41,10 @@ def build(settings: Settings) -> Parts:
 
 
 def connect_redis(settings: Settings) -> RedisClient:
+    """Without a socket timeout: redis-py keeps it with asyncio.wait_for, which on Python 3.11 may swallow a
+    cancellation. Whoever uses the client keeps the time."""
     timeout = settings.redis_timeout_seconds
     url = settings.redis_url.get_secret_value()
     if url.startswith("redis+cluster://"):
-        return RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), socket_timeout=timeout)
-    return Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
+        return RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), socket_timeout=None)
+    return Redis.from_url(url, socket_timeout=None, socket_connect_timeout=timeout)

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -43,6 +43,7 @@ class Relay:
     metrics: Metrics
     poll_seconds: float
     feed_entries: int
+    timeout_seconds: float
 
     async def run(self) -> None:
         """Until cancelled. PostgreSQL or Redis away: try again; the changes wait in the table."""
@@ -53,7 +54,7 @@ class Relay:
                         await self.relay()
                         await self._heartbeat()
                         await self._wait(woken)
-            except (UnavailableError, RedisError, OSError) as error:
+            except (UnavailableError, RedisError, RedisClusterException, OSError) as error:
                 self.metrics.relay_failures.inc()
                 log.warning("relay_failed", extra={"fields": {"error": type(error).__name__}})
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -79,7 +80,7 @@ class Relay:
     async def _append(self, changes: Sequence[dict[str, Any]]) -> None:
         if not changes:
             return
-        async with self.redis.pipeline(transaction=False) as pipe:
+        async with asyncio.timeout(self.timeout_seconds), self.redis.pipeline(transaction=False) as pipe:
             for change in changes:
                 self._add(pipe, change)
             await pipe.execute()
@@ -87,9 +88,10 @@ class Relay:
     async def _heartbeat(self) -> None:
         """At most one each interval, whichever replica comes first."""
         guard_ms = int(CHANGE_HEARTBEAT_SECONDS * 1000) - 50
-        if await self.redis.set(_HEARTBEAT_GUARD, "1", nx=True, px=guard_ms):
-            heartbeat = Change(kind=ChangeKind.HEARTBEAT).model_dump(mode="json")
-            await self._add(self.redis, heartbeat)
+        async with asyncio.timeout(self.timeout_seconds):
+            if await self.redis.set(_HEARTBEAT_GUARD, "1", nx=True, px=guard_ms):
+                heartbeat = Change(kind=ChangeKind.HEARTBEAT).model_dump(mode="json")
+                await self._add(self.redis, heartbeat)
 
     def _add(self, target: Any, change: dict[str, Any]) -> Any:
         fields = {CHANGE_FIELD: json.dumps(change, separators=(",", ":"))}

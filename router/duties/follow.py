@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from contracts.change import Change, ChangeKind
 from contracts.topology import CHANGE_FEED, CHANGE_FIELD, CHANGE_HEARTBEAT_SECONDS
@@ -24,7 +24,7 @@ from router.log import JsonLog
 from router.org_client import OrgUnavailableError
 
 _BLOCK_MS: Final = 500
-_SOCKET_TIMEOUT_SECONDS: Final = 2.0
+_PATIENCE_SECONDS: Final = 2.0
 _BATCH: Final = 1000
 _RETRY_SECONDS: Final = 0.25
 _CATALOG_SECONDS: Final = 60.0
@@ -34,11 +34,15 @@ Feed = Redis | RedisCluster
 
 
 def connect_feed(redis_url: str) -> Feed:
-    """A client whose timeout suits a blocking read; `redis+cluster://` for a cluster. Close it with `aclose`."""
-    options: dict[str, Any] = {"socket_timeout": _SOCKET_TIMEOUT_SECONDS, "protocol": 2}
+    """A client of its own for blocking reads; `redis+cluster://` for a cluster. Close it with `aclose`.
+
+    It has no socket timeout: redis-py keeps that with asyncio.wait_for, which on Python 3.11 may swallow a
+    cancellation, and then the duty could not be stopped. The duty keeps its own time.
+    """
+    options: dict[str, Any] = {"socket_timeout": None, "protocol": 2}
     if redis_url.startswith("redis+cluster://"):
         return RedisCluster.from_url(redis_url.replace("redis+cluster", "redis", 1), **options)
-    return Redis.from_url(redis_url, socket_connect_timeout=_SOCKET_TIMEOUT_SECONDS, **options)
+    return Redis.from_url(redis_url, socket_connect_timeout=_PATIENCE_SECONDS, **options)
 
 
 class Directory(Protocol):
@@ -104,18 +108,20 @@ class Follower:
         while True:
             try:
                 await self._follow()
-            except (RedisError, OSError) as error:
+            except (RedisError, RedisClusterException, OSError) as error:
                 self._metrics.lost.inc()
                 self._log.warning("follow", lost=type(error).__name__)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _follow(self) -> None:
         """Read from the feed's present end onwards, after doubting everything that was learned before."""
-        position = await self._end_of_feed()
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            position = await self._end_of_feed()
         self._directory.distrust()
         self._catalog_due.set()
         while True:
-            reply: Any = await self._feed.xread({CHANGE_FEED: position}, count=_BATCH, block=_BLOCK_MS)
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                reply: Any = await self._feed.xread({CHANGE_FEED: position}, count=_BATCH, block=_BLOCK_MS)
             for entry_id, fields in _entries(reply):
                 position = entry_id
                 self._take(entry_id, fields)
@@ -129,6 +135,7 @@ class Follower:
 
     async def _time(self) -> tuple[int, int]:
         if isinstance(self._feed, RedisCluster):
+            await self._feed.initialize()
             node = self._feed.get_node_from_key(CHANGE_FEED)
             seconds, microseconds = await self._feed.execute_command("TIME", target_nodes=[node])
             return int(seconds), int(microseconds)
