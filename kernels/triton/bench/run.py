@@ -1,0 +1,108 @@
+"""The measurement itself: gate, layers, chain. Every contender of a layer and M is timed in the same rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from bench import chain, gate, peaks
+from bench.contenders import contenders
+from bench.problem import Contender, Problem, activations
+from bench.report import Peaks, Row, Stamp, rates
+from bench.shapes import Layer
+from bench.statistics import spread
+from bench.timing import Timed, copies_for, interleaved, timed
+
+CHAIN = Layer("bitnet-2b", "chain of four", 0, 0)
+CHAIN_MAX_M = 64
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a whole run shares."""
+
+    rounds: int
+    cache_bytes: int
+    peaks: Peaks
+    stamp: Stamp
+
+
+def failures(layers: Sequence[Layer], tokens: Sequence[int]) -> Iterator[str]:
+    """Everything our kernels get wrong over all layers and M."""
+    for layer in layers:
+        problem = Problem.make(layer.n, layer.k, seed=0)
+        for m in tokens:
+            if failure := gate.check_ours(problem, m):
+                yield failure
+
+
+def layer_rows(layers: Sequence[Layer], tokens: Sequence[int], conditions: Conditions) -> Iterator[Row]:
+    for layer in layers:
+        for m in tokens:
+            stamp = replace(conditions.stamp, **peaks.clocks())
+            yield from _measure(layer, m, conditions, stamp)
+            torch.cuda.empty_cache()
+
+
+def chain_rows(tokens: Sequence[int], conditions: Conditions) -> Iterator[Row]:
+    """The BitNet-2B layer at small M, by the contenders that take and give bf16."""
+    for m in (m for m in tokens if m <= CHAIN_MAX_M):
+        able = [one for one in contenders() if one.mode == "full" and one.missing() is None and one.serves(m)]
+        entries = {one.name: _chain_entry(one, m, conditions.cache_bytes) for one in able}
+        for name, samples in interleaved(entries, conditions.rounds).items():
+            row = Row(CHAIN, m, name, "chain", conditions.stamp, method=entries[name].method)
+            yield replace(row, time=spread(samples))
+
+
+def _measure(layer: Layer, m: int, conditions: Conditions, stamp: Stamp) -> Iterator[Row]:
+    """All contenders at one layer and M, interleaved."""
+    entries: dict[str, Timed] = {}
+    rows: dict[str, Row] = {}
+    for contender in contenders():
+        if not contender.serves(m):
+            continue
+        row = Row(layer, m, contender.name, contender.mode, stamp, contender.weight_bits)
+        entry = _entry_or_reason(contender, layer, m, conditions.cache_bytes)
+        if isinstance(entry, str):
+            yield replace(row, not_run=entry)
+            continue
+        key = f"{contender.name}/{contender.mode}"
+        entries[key], rows[key] = entry, replace(row, method=entry.method)
+    for key, samples in interleaved(entries, conditions.rounds).items():
+        time = spread(samples)
+        found = rates(layer, m, rows[key].weight_bits, time, conditions.peaks)
+        yield replace(rows[key], time=time, rates=found)
+
+
+def _entry_or_reason(contender: Contender, layer: Layer, m: int, cache_bytes: int) -> Timed | str:
+    """Ready to be timed, or why not: a peer's failure of any kind. A failure of ours ends the run."""
+    if reason := contender.missing():
+        return reason
+    try:
+        if reason := gate.check_contender(contender, Problem.make(layer.n, layer.k, 0), m):
+            return reason
+        return _entry(contender, layer, m, cache_bytes)
+    except Exception as failure:
+        if contender.exact:
+            raise
+        return f"{type(failure).__name__}: {str(failure)[:80]}"
+
+
+def _entry(contender: Contender, layer: Layer, m: int, cache_bytes: int) -> Timed:
+    size = int(layer.n * layer.k * contender.weight_bits / 8)
+    x = activations(m, layer.k)
+    calls: list[Callable[[], Tensor]] = []
+    for seed in range(copies_for(size, cache_bytes, torch.cuda.mem_get_info()[0])):
+        linear = contender.build(Problem.make(layer.n, layer.k, seed))
+        calls.append(partial(linear.run, linear.prepare(x)))
+    return timed(calls, cache_bytes)
+
+
+def _chain_entry(contender: Contender, m: int, cache_bytes: int) -> Timed:
+    size = sum(int(n * k * contender.weight_bits / 8) for n, k in chain.SHAPES)
+    copies = copies_for(size, cache_bytes, torch.cuda.mem_get_info()[0])
+    return timed(chain.chains(contender, activations(m, chain.HIDDEN), copies), cache_bytes)
