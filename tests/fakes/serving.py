@@ -20,10 +20,11 @@ class InTaskServer(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def served(app: Any, lifespan: bool = True) -> AsyncIterator[tuple[str, InTaskServer]]:
+async def served(app: Any, lifespan: bool = True, port: int = 0) -> AsyncIterator[tuple[str, InTaskServer]]:
     """Any ASGI app on a real socket in this loop; gives its address and the server."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
         config.lifespan = "on" if lifespan else "off"
         server = InTaskServer(config)

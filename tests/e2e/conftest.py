@@ -1,0 +1,48 @@
+"""One set of real servers for all stories, and a deployment of processes on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tern.stack.process import free_port
+from tests.e2e.product import Product, Servers, catalog_for, running_servers
+from tests.fakes.serving import served
+from tests.fakes.upstream import FakeUpstream
+
+MODELS = ("tokens-8", "tokens-64+pace-10", "tokens-200+pace-2", "tokens-400+pace-5", "hang", "no-continuous")
+ROUTERS = 2
+UPSTREAM_PORT_COUNT = 1
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    with running_servers() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def upstream_port() -> int:
+    """Where the fake upstream of each test listens; the catalog keeps pointing there."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def product(servers: Servers, upstream_port: int) -> Iterator[Product]:
+    """Two routers, org_service, analytics and a worker, installed once and used by every story."""
+    made = Product(servers, servers.directory, [free_port() for _ in range(ROUTERS)])
+    asyncio.run(made.install(catalog_for(MODELS, [f"http://127.0.0.1:{upstream_port}"])))
+    with ExitStack() as stack:
+        stack.callback(made.stop)
+        made.start()
+        yield made
+
+
+@pytest.fixture
+async def upstream(upstream_port: int) -> AsyncIterator[FakeUpstream]:
+    fake = FakeUpstream()
+    async with served(fake, lifespan=False, port=upstream_port):
+        yield fake
