@@ -161,9 +161,13 @@ class Relay:
                 raise UpstreamFault(FaultKind.GARBAGE, f"a stream of {live.reply.content_type[:100]!r}")
             first = b""
             while not first and not live.tap.done:
-                first = self._feed(open_call, live.tap, await _some(live.reply))
+                self._check(open_call, live.tap)
+                first = live.tap.feed(await _some(live.reply))
+            if not first:
+                self._check(open_call, live.tap)
         except (UpstreamFault, CallError):
             live.close()
+            open_call.tally = UsageTally()
             raise
         open_call.first_byte_at = open_call.waiting_since = time.monotonic()
         open_call.passed = True
@@ -173,7 +177,7 @@ class Relay:
         reply, tap, sink = live.reply, live.tap, open_call.sink
         if reply is None or tap is None:
             raise UpstreamFailedError
-        while not tap.done:
+        while not tap.done and tap.fault is None:
             if open_call.tally.output_tokens >= open_call.extend_at:
                 why = await self._extend(open_call)
                 if why is not None:
@@ -182,20 +186,21 @@ class Relay:
             if not data:
                 break
             open_call.waiting_since = time.monotonic()
-            out = self._feed(open_call, tap, data)
+            out = tap.feed(data)
             if out:
                 await sink.write(out)
+        self._check(open_call, tap)
         if not tap.done and not tap.finished:
             raise UpstreamFault(FaultKind.CUT, "the stream ended before its answer did")
         return completed(open_call, tap)
 
-    def _feed(self, open_call: OpenCall, tap: Tap, data: bytes) -> bytes:
-        try:
-            return tap.feed(data)
-        except BrokenStreamError as error:
-            raise UpstreamFault(FaultKind.GARBAGE, str(error)) from error
-        except UpstreamErrorFrame as frame:
-            raise error_in_stream(frame.error, INPUT_NAMES[open_call.call.operation]) from frame
+    def _check(self, open_call: OpenCall, tap: Tap) -> None:
+        """Raises what the stream's broken frame means, if it had one."""
+        match tap.fault:
+            case BrokenStreamError() as broken:
+                raise UpstreamFault(FaultKind.GARBAGE, str(broken)) from broken
+            case UpstreamErrorFrame() as frame:
+                raise error_in_stream(frame.error, INPUT_NAMES[open_call.call.operation]) from frame
 
     async def _extend(self, open_call: OpenCall) -> Stop | None:
         """Hold the next stretch of output; why the stream must end if that is refused. While the ledger cannot
@@ -220,12 +225,8 @@ class Relay:
 
     async def _drain(self, live: _Live) -> None:
         """Count what the upstream had sent when the stream was cut; nobody reads it any more."""
-        if live.reply is None or live.tap is None:
-            return
-        try:
+        if live.reply is not None and live.tap is not None:
             live.tap.feed(await live.reply.leftovers())
-        except (BrokenStreamError, UpstreamErrorFrame):
-            return
 
     def _tap(self, open_call: OpenCall) -> Tap:
         call, cap_bytes = open_call.call, self._limits.frame_cap_bytes

@@ -9,7 +9,7 @@ from typing import Final
 
 from router import sse
 from router.members import members
-from router.tap import BrokenStreamError, UpstreamErrorFrame
+from router.tap import BrokenStreamError, StreamFault, UpstreamErrorFrame
 from router.usage import UsageTally
 
 _DELTA: Final = re.compile(rb'"delta"\s*:\s*"(?!")')
@@ -23,6 +23,7 @@ class ResponseTap:
         self.tally = tally
         self.done = False
         self.finished = False
+        self.fault: StreamFault | None = None
         self.sequence_number = 0
         self._alias = json.dumps(alias)
         self._cap_bytes = frame_cap_bytes
@@ -30,7 +31,15 @@ class ResponseTap:
         self._separator: bytes | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """The whole frames in `data`, ready to pass on; raises BrokenStreamError and UpstreamErrorFrame."""
+        """The whole frames in `data`, ready to pass on; at a broken frame `fault` says what is wrong with it."""
+        out: list[bytes] = []
+        try:
+            self._frames(data, out)
+        except (BrokenStreamError, UpstreamErrorFrame) as fault:
+            self.fault = fault
+        return b"".join(frame + (self._separator or b"") for frame in out)
+
+    def _frames(self, data: bytes, out: list[bytes]) -> None:
         data = self._carry + data
         self._separator = self._separator or sse.separator_of(data)
         frames, carry = [], data
@@ -39,8 +48,8 @@ class ResponseTap:
         if len(carry) > self._cap_bytes:
             raise BrokenStreamError("a frame is too large")
         self._carry = carry
-        edited = [self._frame(frame) for frame in frames]
-        return b"".join(frame + (self._separator or b"") for frame in edited)
+        for frame in frames:
+            out.append(self._frame(frame))
 
     def flush(self) -> bytes:
         return b""

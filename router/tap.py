@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from router import sse
 from router.members import Member, members
@@ -38,6 +38,9 @@ class UpstreamErrorFrame(Exception):  # noqa: N818
         self.error = error
 
 
+StreamFault: TypeAlias = BrokenStreamError | UpstreamErrorFrame
+
+
 class ChunkTap:
     """For chat completions and completions. Holds at most one partial frame and one finished choice's frame."""
 
@@ -54,6 +57,7 @@ class ChunkTap:
         self.tally = tally
         self.done = False
         self.finished = False
+        self.fault: StreamFault | None = None
         self.head: dict[str, Any] = {}
         self._alias = json.dumps(alias)
         self._include = include_usage
@@ -67,22 +71,29 @@ class ChunkTap:
         self._held: bytes | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """The whole frames in `data`, edited, ready to pass on; raises BrokenStreamError, UpstreamErrorFrame."""
+        """The whole frames in `data`, edited, ready to pass on. What follows a broken frame is not read: `fault`
+        then says what is wrong with it."""
+        out: list[bytes] = []
+        try:
+            self._frames(data, out)
+        except (BrokenStreamError, UpstreamErrorFrame) as fault:
+            self.fault = fault
+        if not out:
+            return b""
+        out.append(b"")
+        return (self._separator or b"\n\n").join(out)
+
+    def _frames(self, data: bytes, out: list[bytes]) -> None:
         if self._carry:
             data = self._carry + data
         separator = self._separator or self._find_separator(data)
         if separator is None:
             self._keep(data)
-            return b""
+            return
         *frames, carry = data.split(separator)
-        self._keep(carry)
-        out: list[bytes] = []
         for frame in frames:
             self._frame(frame, out)
-        if not out:
-            return b""
-        out.append(b"")
-        return separator.join(out)
+        self._keep(carry)
 
     def flush(self) -> bytes:
         """What was held back, at the end of the stream."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 
 import aiohttp
 from yarl import URL
@@ -13,8 +14,7 @@ from yarl import URL
 from contracts.catalog import Operation, Upstream
 from router.ports import Candidate
 
-LEFTOVER_BYTES: Final = 4 * 1024 * 1024
-LEFTOVER_QUIET_TURNS: Final = 3
+LEFTOVER_SECONDS: Final = 0.25
 
 
 class FaultKind(StrEnum):
@@ -83,19 +83,24 @@ class UpstreamReply:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def leftovers(self) -> bytes:
-        """What the upstream sent before now and nobody read; never waits for more."""
+        """Tell the upstream to stop, and give everything that it had sent by then and nobody read.
+
+        Only our half of the connection is closed: a server takes that for a client that left, flushes and closes,
+        so that no token is lost on the way. A server that goes on all the same is cut off soon after.
+        """
         pieces: list[bytes] = []
-        size = quiet = 0
-        while quiet < LEFTOVER_QUIET_TURNS and size < LEFTOVER_BYTES:
-            try:
-                data = self._content.read_nowait()
-            except (aiohttp.ClientError, OSError, RuntimeError):
-                break
-            quiet = 0 if data else quiet + 1
-            size += len(data)
-            pieces.append(data)
-            await asyncio.sleep(0)
+        self._close_our_half()
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(LEFTOVER_SECONDS):
+                while data := await self._content.readany():
+                    pieces.append(data)
         return b"".join(pieces)
+
+    def _close_our_half(self) -> None:
+        connection = self._response.connection
+        transport = cast("asyncio.WriteTransport | None", connection.transport if connection else None)
+        if transport is not None and transport.can_write_eof():
+            transport.write_eof()
 
     def close(self) -> None:
         """Keeps the connection if the body was read to its end, else cuts it: the upstream then stops."""

@@ -125,7 +125,7 @@ class Generation:
             await self._long_line()
         async for frame, tokens in self._frames():
             await self._reply.body(frame)
-            self._served.tokens_sent += tokens
+            self._served.tokens_sent += tokens if self._reply.is_connected else 0
         await self._reply.end()
 
     async def _long_line(self) -> None:
@@ -240,6 +240,11 @@ class Generation:
 class Reply:
     def __init__(self, send: Any) -> None:
         self._send = send
+
+    @property
+    def is_connected(self) -> bool:
+        """uvicorn drops what is written after a disconnect, without a word; its cycle knows."""
+        return not getattr(getattr(self._send, "__self__", None), "disconnected", False)
 
     async def start(self, status: int, content_type: str, length: int | None = None) -> None:
         headers = [(b"content-type", content_type.encode())]

@@ -20,6 +20,7 @@ from contracts.usage_event import UsageEvent, decode
 from router.app import Deps, RouterApp, create_app
 from router.log import JsonLog
 from router.memory_ledger import MemoryLedger
+from router.ports import Balance
 from router.settings import Settings
 from tests.fakes.directory import MemoryCatalog, MemoryDirectory
 from tests.fakes.serving import served
@@ -102,12 +103,18 @@ class House:
         """What is still held somewhere."""
         grants = [grant for grant in self.directory.grants.values() if isinstance(grant, Grant)]
         balances = [balance for grant in grants for balance in await self.ledger.balances(grant)]
-        held = [f"{owed}" for owed in balances if owed.slots or owed.held_nano_usd != owed.spent_nano_usd]
+        held = [f"{owed}" for owed in balances if owed.slots or is_reserved(owed)]
         held += [f"open call {call.admission.reservation.call_id}" for call in self.app.open_calls]
         served_calls = [*self.upstream.calls, *self.spare.calls]
         held += [f"upstream call {call.request_id}" for call in served_calls if not call.ended]
         states = [self.app.walk.upstreams.state(upstream) for upstream in self.catalog.upstreams]
         return held + [f"{state.in_flight} in flight" for state in states if state.in_flight]
+
+
+def is_reserved(owed: Balance) -> bool:
+    """Whether more is held than was spent; a period without either may be missing."""
+    periods = {*owed.held_nano_usd, *owed.spent_nano_usd}
+    return any(owed.held_nano_usd.get(period, 0) != owed.spent_nano_usd.get(period, 0) for period in periods)
 
 
 @pytest.fixture
