@@ -64,8 +64,8 @@ class Server(uvicorn.Server):
 
 
 def collect_less() -> None:
-    """What was imported lives as long as the process: take it out of the collector's sight, and let a call's worth
-    of young objects pass before it looks again. Otherwise a tenth of the router's CPU goes there."""
+    """What was imported lives as long as the process: take it out of the collector's sight, and let the young
+    objects of many calls pass before it looks again. Otherwise a tenth of the router's CPU goes there."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)

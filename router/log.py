@@ -6,7 +6,10 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
+
+_ENCODE: Final = json.JSONEncoder(default=str).encode
+"""Made once: json.dumps makes one per call where it is given a default."""
 
 
 class JsonLog:
@@ -31,7 +34,7 @@ class JsonLog:
 
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"at": at, "level": level, "event": event, **fields}, default=str)
+        line = _ENCODE({"at": at, "level": level, "event": event, **fields})
         self._stream.write(line + "\n")
 
 
