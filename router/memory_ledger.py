@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any
 
@@ -67,7 +67,12 @@ class MemoryLedger:
         if request.call_id in self._done:
             raise LedgerUnavailableError("the call ended before its reservation arrived")
         if (known := self._open.get(request.call_id)) is not None:
-            return known.reservation
+            return replace(
+                known.reservation,
+                reserved_nano_usd=known.amount,
+                reserved_tokens=known.tokens,
+                headroom=Headroom(),
+            )
         now_us = self.clock()
         index = _price_in_force(request, now_us)
         amount = request.amounts[index].amount_nano_usd
