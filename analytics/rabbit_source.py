@@ -46,7 +46,7 @@ class RabbitSource:
     async def _consume(self, connection: AbstractConnection) -> None:
         arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue()
         self._arrived = arrived
-        channel = await connection.channel(publisher_confirms=True)
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         channel.close_callbacks.add(lambda *_: arrived.put_nowait(_LOST))
         await channel.set_qos(prefetch_count=self._prefetch)
         self._dead = await _declare_dead_letters(channel)
@@ -129,3 +129,13 @@ def _translated() -> Iterator[None]:
         yield
     except (AMQPException, aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError) as error:
         raise SourceUnavailableError(f"{type(error).__name__}: {error}") from error
+    except asyncio.CancelledError as error:
+        if _was_cancelled_from_outside():
+            raise
+        raise SourceUnavailableError("the client gave up its connection") from error
+
+
+def _was_cancelled_from_outside() -> bool:
+    """The AMQP client cancels its own futures when a connection breaks, which must not end the worker."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

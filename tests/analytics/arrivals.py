@@ -72,6 +72,9 @@ class RabbitArrival:
             letters.append((message.body, str(message.headers.get("x-tern-reason", message.headers))))
         return letters
 
+    async def delete_dead_letter_queue(self) -> None:
+        await self._channel.queue_delete(topology.DEAD_LETTER_QUEUE)
+
     async def left(self) -> int:
         """A message that somebody holds is not counted by the broker, so nobody may hold any."""
         queue = await self._channel.declare_queue(topology.USAGE_QUEUE, passive=True)

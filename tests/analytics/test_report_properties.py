@@ -71,8 +71,9 @@ def _sums(buckets: list[dict[str, Any]], *dimensions: str) -> dict[Any, tuple[in
     for bucket in buckets:
         for row in bucket["results"]:
             key = (bucket["start_time"], *(row[name] for name in dimensions))
-            counts = (row["num_model_requests"], row["input_tokens"], row.get("output_tokens", 0))
-            sums[key] = tuple(a + b for a, b in zip(sums[key], (*counts, row.get("input_cached_tokens", 0))))
+            names = ("num_model_requests", "input_tokens", "output_tokens", "input_cached_tokens")
+            counts = tuple(row.get(name, 0) for name in names)
+            sums[key] = tuple(a + b for a, b in zip(sums[key], counts, strict=True))
     return dict(sums)
 
 

@@ -174,3 +174,17 @@ async def test_a_settlement_of_a_reaped_call_leaves_the_outbox_as_its_correction
         assert isinstance(outcome, UsageEvent)
         assert (outcome.event_id, outcome.corrects) == ("call.correction", "call")
         assert (outcome.cost_nano_usd, outcome.tokens.output, outcome.requests) == (500, 5, 0)
+
+
+async def test_a_letter_that_no_queue_would_keep_is_not_taken_for_buried(
+    rabbit: Any, make_event: Any, encoded: Any
+) -> None:
+    source = rabbit.source()
+    async with opened(source):
+        await rabbit.send(encoded([make_event()]))
+        (delivery,) = await take(source, 1)
+        await rabbit.delete_dead_letter_queue()
+        with pytest.raises(SourceUnavailableError):
+            await source.bury([DeadLetter(delivery.receipt, b"{}", "reason")])
+    async with opened(source):
+        assert len(await take(source, 1)) == 1

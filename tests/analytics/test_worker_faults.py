@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psycopg
 import pytest
 from psycopg import sql
@@ -104,6 +106,26 @@ async def test_a_worker_killed_in_the_middle_of_its_work_loses_and_doubles_nothi
     for table in ("usage_events", "usage_minute", "usage_hour", "usage_day"):
         assert books.total(table)["cost_nano_usd"] == expected
     assert await arrival.left() == 0
+
+
+async def test_a_worker_process_says_whether_it_is_ready_and_how_far_behind(
+    outbox: Any, make_event: Any, usage_database_url: str, encoded: Any, books: Any, eventually: Any
+) -> None:
+    settings = _process_settings(usage_database_url, outbox)
+    await outbox.send(encoded([make_event()]))
+    with folder("worker") as directory:
+        worker = _start_worker(directory, settings)
+        await eventually(lambda: books.total()["requests"] == 1)
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{settings['worker_listen_port']}") as client:
+            assert (await client.get("/health")).status_code == 200
+            assert (await client.get("/ready")).json() == {"status": "ready"}
+            text = (await client.get("/metrics")).text
+        worker.stop()
+        log = [json.loads(line) for line in worker.log_path.read_text().splitlines()]
+    assert "tern_analytics_record_events_total 1.0" in text
+    assert "tern_analytics_record_lag_seconds_count 1.0" in text
+    assert "tern_analytics_consume_connected 1.0" in text
+    assert [line["event"] for line in log if line["service"] == "analytics"]
 
 
 async def test_events_wait_while_the_database_is_away_and_none_is_put_aside(
