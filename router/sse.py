@@ -45,5 +45,6 @@ def error_frame(envelope: JsonObject) -> bytes:
 
 def response_error_frame(envelope: JsonObject, sequence_number: int) -> bytes:
     """An error inside an open stream of the Responses API, in the flat form of its specification."""
-    content = {"type": "error", "sequence_number": sequence_number, **envelope}
+    named = {name: envelope.get(name) for name in ("code", "message", "param")}
+    content = {"type": "error", "sequence_number": sequence_number, **named}
     return b"event: error\n" + data_frame(content)

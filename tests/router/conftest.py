@@ -124,8 +124,13 @@ def router_settings() -> dict[str, Any]:
 
 
 @pytest.fixture
-async def house(router_settings: dict[str, Any]) -> AsyncIterator[House]:
-    upstream, spare, ledger, directory = FakeUpstream(), FakeUpstream(), MemoryLedger(), MemoryDirectory()
+def ledger() -> MemoryLedger:
+    return MemoryLedger()
+
+
+@pytest.fixture
+async def house(router_settings: dict[str, Any], ledger: MemoryLedger) -> AsyncIterator[House]:
+    upstream, spare, directory = FakeUpstream(), FakeUpstream(), MemoryDirectory()
     log = io.StringIO()
     async with contextlib.AsyncExitStack() as stack:
         first, _ = await stack.enter_async_context(served(upstream, lifespan=False))

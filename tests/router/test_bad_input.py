@@ -115,7 +115,8 @@ async def test_unknown_forbidden_and_unpriced_models_do_not_exist(ready_house: H
         reply = await ready_house.post({**CHAT, "model": model}, headers={"authorization": f"Bearer {key}"})
         error = error_of(reply)
         assert (reply.status_code, error["code"], error["param"]) == (404, "model_not_found", "model"), model
-        assert error["message"].replace(model, "") == "The model `` does not exist or you do not have access to it."
+        told = error["message"].replace(model, "")
+        assert told == "The model `` does not exist or you do not have access to it."
     assert ready_house.upstream.calls == []
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from contracts.catalog import Capabilities
 from contracts.usage_event import CallStatus
-from router.errors import body_of as rendered
 from router.errors import OverloadedError
+from router.errors import body_of as rendered
 from tests.router.conftest import MESSAGES, House
 
 
@@ -93,7 +93,8 @@ async def test_the_sdk_raises_what_ends_a_broken_stream(house: House) -> None:
 
 
 async def test_a_cut_before_the_first_frame_is_no_stream(house: House) -> None:
-    reply = await house.post({"model": house.model("cut-after-0"), "prompt": "x", "stream": True}, "/v1/completions")
+    body = {"model": house.model("cut-after-0"), "prompt": "x", "stream": True}
+    reply = await house.post(body, "/v1/completions")
     assert reply.status_code == 502
     assert await house.events() == []
 
