@@ -24,6 +24,7 @@ from router.duties.follow import Follower, connect_feed
 from router.duties.heartbeat import Heartbeat
 from router.duties.probe import Probe
 from router.duties.reap import Reaper
+from router.duties.replay import Replay
 from router.endpoints.exchange import Exchange
 from router.endpoints.health import Health, Ready, Scrape
 from router.endpoints.inference import Inference, Walk
@@ -46,6 +47,7 @@ from router.relay import Relay
 from router.settings import Settings
 from router.settle import Settler
 from router.snapshot import Snapshots
+from router.spool import Spool, SpoolingLedger
 from router.telemetry import Telemetry
 from router.upstreams import Upstreams
 
@@ -81,10 +83,14 @@ async def connected(settings: Settings, registry: CollectorRegistry, log: JsonLo
         stack.push_async_callback(feed.aclose)
         pipeline = ScriptPipeline(address, cluster=cluster)
         stack.push_async_callback(pipeline.close)
-        ledger = RedisLedger(pipeline, lease_seconds=settings.lease_seconds, on_settled=dirty.mark)
+        ledger: Ledger = RedisLedger(pipeline, lease_seconds=settings.lease_seconds, on_settled=dirty.mark)
         directory, catalog = OrgKeyDirectory(org), OrgCatalogSource(org)
         follower = Follower(feed, directory, catalog, registry, log)
         duties: list[tuple[str, Duty]] = [("follow", follower.run), ("reap", Reaper(ledger).run)]
+        if settings.spool_directory is not None:
+            spool = Spool(settings.spool_directory)
+            duties.append(("replay", Replay(spool, ledger).run))
+            ledger = SpoolingLedger(ledger, spool)
         if settings.amqp_url is not None:
             broker = AmqpBroker(settings.amqp_url.get_secret_value())
             stack.push_async_callback(broker.close)
