@@ -1,4 +1,4 @@
-"""`python -m router` as a process with its real adapters: it starts, serves, and leaves without dropping a stream."""
+"""`python -m router` as a process with its real adapters: it starts, serves, and leaves no stream unfinished."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ class Running:
 
 
 @pytest.fixture
-async def running(tmp_path: Path, redis_server_url: str, redis_client: redis.asyncio.Redis) -> AsyncIterator[Running]:
+async def running(
+    tmp_path: Path, redis_server_url: str, redis_client: redis.asyncio.Redis
+) -> AsyncIterator[Running]:
     upstream, directory, port = FakeUpstream(), MemoryDirectory(), free_port()
     async with served(upstream, lifespan=False) as (upstream_url, _):
         catalog = MemoryCatalog([f"{upstream_url}/v1"])
