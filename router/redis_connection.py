@@ -18,6 +18,7 @@ import hiredis
 
 Argument: TypeAlias = str | bytes | int
 DEFAULT_PORT: Final = 6379
+SECOND_LOOK_SECONDS: Final = 0.01
 
 
 class ConnectionLostError(Exception):
@@ -76,6 +77,7 @@ class RedisConnection(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._watchdog: asyncio.TimerHandle | None = None
+        self._suspect: asyncio.Future[Any] | None = None
         self.lost: asyncio.Future[None] = loop.create_future()
         """Done once the connection is gone."""
 
@@ -146,14 +148,20 @@ class RedisConnection(asyncio.Protocol):
             self._watchdog = self._loop.call_later(self._timeout_seconds, self._look_for_overdue)
 
     def _look_for_overdue(self) -> None:
+        """A reply may lie unread because this process was held up, not Redis: what is overdue is looked for twice,
+        and the socket is read in between."""
         self._watchdog = None
         if not self._waiting:
             return
-        due_at = self._waiting[0][1] + self._timeout_seconds
-        if due_at <= self._loop.time():
+        oldest, asked_at = self._waiting[0]
+        due_at = asked_at + self._timeout_seconds
+        if due_at > self._loop.time():
+            self._watchdog = self._loop.call_at(due_at, self._look_for_overdue)
+        elif oldest is self._suspect:
             self.close()
         else:
-            self._watchdog = self._loop.call_at(due_at, self._look_for_overdue)
+            self._suspect = oldest
+            self._watchdog = self._loop.call_later(SECOND_LOOK_SECONDS, self._look_for_overdue)
 
     def _fail_waiting(self, reason: str) -> None:
         if self._watchdog is not None:
