@@ -1,6 +1,6 @@
-"""Kernels run in Triton's interpreter where there is no GPU; every uninitialised tensor is poisoned.
+"""Kernels run in Triton's interpreter on the CPU, and with `-m gpu` compiled on the GPU; fresh memory is poisoned.
 
-The interpreter is chosen when Triton is first imported, so it is set here, before any test module is collected.
+Triton decides when it is first imported, so the choice is made here, before any test module is.
 """
 
 from __future__ import annotations
@@ -11,9 +11,20 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by deterministic algorithms
+    if config.getoption("-m") != "gpu":
+        os.environ["TRITON_INTERPRET"] = "1"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without -m, GPU tests are left out: the interpreter and the GPU exclude each other in one process."""
+    if config.getoption("-m"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("gpu")]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +38,3 @@ def poisoned_memory() -> Iterator[None]:
 @pytest.fixture
 def rng() -> torch.Generator:
     return torch.Generator().manual_seed(20260101)
-
-
-@pytest.fixture
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -8,7 +8,6 @@ import triton
 import triton.language as tl
 from ternary_kernels.planes import (
     dot4,
-    interpreting,
     plane_codes,
     plane_halves,
     plane_values,
@@ -40,47 +39,45 @@ def round_kernel(values, integers, rounded, ASM: tl.constexpr):
     tl.store(rounded + at, round_to(value, rounded.dtype.element_ty, ASM))
 
 
-def forms() -> list[bool]:
-    """The forms that can run here: the twin, and outside the interpreter the assembly."""
-    return [False] if interpreting() else [False, True]
+FORMS = [pytest.param(False, id="twin"), pytest.param(True, id="assembly", marks=pytest.mark.gpu)]
 
 
+def home(asm: bool) -> torch.device:
+    return torch.device("cuda" if asm else "cpu")
+
+
+@pytest.mark.parametrize("asm", FORMS)
 @pytest.mark.parametrize("plane", range(4))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_every_byte_is_taken_apart(plane: int, dtype: torch.dtype, device: torch.device) -> None:
-    packed = torch.arange(256, device=device).to(torch.uint8).view(torch.int8)
-    expected = (torch.arange(256, device=device) >> (2 * plane)) & 3
-    for asm in forms():
-        codes, values = torch.empty_like(packed), torch.empty_like(packed)
-        halves = torch.empty(256, dtype=dtype, device=device)
-        split_kernel[(1,)](packed, codes, values, halves, PLANE=plane, ASM=asm)
-        valid = expected < 3
-        assert torch.equal(codes.int(), expected.int())
-        assert torch.equal(values.int()[valid], expected.int()[valid] - 1)
-        assert torch.equal(halves.float()[valid], expected.float()[valid] - 1)
+def test_every_byte_is_taken_apart(plane: int, dtype: torch.dtype, asm: bool) -> None:
+    packed = torch.arange(256, device=home(asm)).to(torch.uint8).view(torch.int8)
+    expected = (torch.arange(256, device=home(asm)) >> (2 * plane)) & 3
+    codes, values = torch.empty_like(packed), torch.empty_like(packed)
+    halves = torch.empty(256, dtype=dtype, device=home(asm))
+    split_kernel[(1,)](packed, codes, values, halves, PLANE=plane, ASM=asm)
+    valid = expected < 3
+    assert torch.equal(codes.int(), expected.int())
+    assert torch.equal(values.int()[valid], expected.int()[valid] - 1)
+    assert torch.equal(halves.float()[valid], expected.float()[valid] - 1)
 
 
-def test_the_dot_product_takes_unsigned_weights_and_signed_codes(
-    rng: torch.Generator, device: torch.device
-) -> None:
+@pytest.mark.parametrize("asm", FORMS)
+def test_the_dot_product_takes_unsigned_weights_and_signed_codes(asm: bool, rng: torch.Generator) -> None:
     weights = torch.randint(0, 256, (256, 4), generator=rng)
     codes = torch.randint(-128, 128, (256, 4), generator=rng)
     acc = torch.randint(-1000, 1000, (256,), generator=rng)
-    expected = (acc + (weights * codes).sum(1)).to(torch.int32).to(device)
-    words = weights.to(torch.uint8).view(torch.int32).flatten().to(device)
-    signed = codes.to(torch.int8).view(torch.int32).flatten().to(device)
-    for asm in forms():
-        out = torch.empty(256, dtype=torch.int32, device=device)
-        dot_kernel[(1,)](words, signed, acc.to(torch.int32).to(device), out, ASM=asm)
-        assert torch.equal(out, expected)
+    words = weights.to(torch.uint8).view(torch.int32).flatten().to(home(asm))
+    signed = codes.to(torch.int8).view(torch.int32).flatten().to(home(asm))
+    out = torch.empty(256, dtype=torch.int32, device=home(asm))
+    dot_kernel[(1,)](words, signed, acc.to(torch.int32).to(home(asm)), out, ASM=asm)
+    assert torch.equal(out.cpu(), (acc + (weights * codes).sum(1)).to(torch.int32))
 
 
-def test_rounding_is_to_nearest_with_ties_to_even(rng: torch.Generator, device: torch.device) -> None:
-    ties = torch.arange(-64, 64) + 0.5
-    values = torch.cat([ties, torch.randn(128, generator=rng) * 100]).to(device)
-    for asm in forms():
-        integers = torch.empty(256, dtype=torch.int32, device=device)
-        rounded = torch.empty(256, dtype=torch.bfloat16, device=device)
-        round_kernel[(1,)](values, integers, rounded, ASM=asm)
-        assert torch.equal(integers, values.round().to(torch.int32))
-        assert torch.equal(rounded, values.to(torch.bfloat16))
+@pytest.mark.parametrize("asm", FORMS)
+def test_rounding_is_to_nearest_with_ties_to_even(asm: bool, rng: torch.Generator) -> None:
+    values = torch.cat([torch.arange(-64, 64) + 0.5, torch.randn(128, generator=rng) * 100]).to(home(asm))
+    integers = torch.empty(256, dtype=torch.int32, device=home(asm))
+    rounded = torch.empty(256, dtype=torch.bfloat16, device=home(asm))
+    round_kernel[(1,)](values, integers, rounded, ASM=asm)
+    assert torch.equal(integers, values.round().to(torch.int32))
+    assert torch.equal(rounded, values.to(torch.bfloat16))

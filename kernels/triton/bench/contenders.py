@@ -23,7 +23,7 @@ def contenders() -> list[Contender]:
     return [
         Contender("tern", "kernel", 2, _tern_kernel, _present, exact=True),
         Contender("tern", "full", 2, _tern_full, _present, exact=True),
-        Contender("tern-resident", "kernel", 10, _tern_resident, _present, lambda m: m >= 128, exact=True),
+        Contender("tern-resident", "kernel", 8, _tern_resident, _present, lambda m: m >= 128, exact=True),
         Contender("torch-bf16", "full", 16, _torch_bf16, _present),
         Contender("torch-int_mm", "kernel", 8, _torch_int_mm, _present, lambda m: m > 16),
         Contender("gemlite-a8w158", "full", 2, _gemlite_a8, lambda: _absent("gemlite")),

@@ -49,7 +49,7 @@ class Contender:
     """`mode` is "kernel" (activations quantized beforehand) or "full" (bf16 in, bf16 out).
 
     `missing` says why it cannot run here, or None. `serves` says for which M it makes sense. `weight_bits` is what
-    it stores per weight. `exact` contenders must equal the reference bit for bit; others within a few per cent.
+    it reads per weight. `exact` contenders must equal the reference bit for bit; others within a few per cent.
     """
 
     name: str
