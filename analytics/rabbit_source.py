@@ -48,6 +48,8 @@ class RabbitSource:
         self._arrived = arrived
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         channel.close_callbacks.add(lambda *_: arrived.put_nowait(_LOST))
+        below = await channel.get_underlay_channel()
+        below.on_consumer_cancel_callbacks.add(lambda _: arrived.put_nowait(_LOST))
         await channel.set_qos(prefetch_count=self._prefetch)
         self._dead = await _declare_dead_letters(channel)
         queue = await _declare_usage(channel)
@@ -68,7 +70,7 @@ class RabbitSource:
         count = 0
         while True:
             if message is _LOST:
-                raise SourceUnavailableError("the channel was closed")
+                raise SourceUnavailableError("the broker closed the channel or cancelled the consumer")
             taken.append(Delivery(message, decode_message(message.body)))
             count += len(taken[-1].decoded)
             if count >= limit_events or self._arrived.empty():

@@ -18,39 +18,47 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    database_url: SecretStr
-    database_pool_size: int = Field(default=8, gt=0)
-    database_timeout_seconds: float = Field(default=10.0, gt=0)
+    database_url: SecretStr = Field(description="PostgreSQL, as postgresql://user:password@host/database")
+    database_pool_size: int = Field(default=8, gt=0, description="most connections per process")
+    database_timeout_seconds: float = Field(default=10.0, gt=0, description="for a connection and for a statement")
 
-    listen_host: str = "127.0.0.1"
-    listen_port: int = Field(default=8082, ge=0, lt=65536)
-    worker_listen_port: int = Field(default=8083, ge=0, lt=65536)
-    openapi_path: str = "/v1/organization/usage/openapi.json"
+    listen_host: str = Field(default="127.0.0.1", description="address to listen on")
+    listen_port: int = Field(default=8082, ge=0, lt=65536, description="port of the API")
+    worker_listen_port: int = Field(default=8083, ge=0, lt=65536, description="port of the worker's probes")
+    openapi_path: str = Field(
+        default="/v1/organization/usage/openapi.json", description="where the OpenAPI document is"
+    )
 
-    service_token: SecretStr
-    """What other services present to /internal; the key that signs page tokens is derived from it."""
-    org_service_url: str
-    org_service_token: SecretStr
-    org_service_timeout_seconds: float = Field(default=2.0, gt=0)
-    admin_key_cache_seconds: float = Field(default=30.0, ge=0)
-    """How long a revoked admin key may still be answered."""
+    service_token: SecretStr = Field(
+        description="what other services present to /internal; the key that signs pages is derived from it"
+    )
+    org_service_url: str = Field(description="where admin keys are resolved")
+    org_service_token: SecretStr = Field(description="what org_service wants to see")
+    org_service_timeout_seconds: float = Field(default=2.0, gt=0, description="for one question to org_service")
+    admin_key_cache_seconds: float = Field(
+        default=30.0, ge=0, description="how long a revoked admin key may still be answered"
+    )
 
-    amqp_url: SecretStr | None = None
-    redis_url: SecretStr | None = None
-    """Where the events come from: the broker, or (embedded) the outbox itself. Exactly one for the worker."""
-    worker_name: str | None = None
-    """Name in the outbox's consumer group; by default host and process. One per running worker."""
-    prefetch_messages: int = Field(default=32, gt=0)
-    batch_events: int = Field(default=1000, gt=0)
-    poll_seconds: float = Field(default=1.0, gt=0)
-    claim_after_seconds: float = Field(default=30.0, gt=0)
-    """When the entries that a silent reader of the outbox took are taken over."""
-    retry_seconds: float = Field(default=1.0, gt=0)
-    retry_max_seconds: float = Field(default=30.0, gt=0)
+    amqp_url: SecretStr | None = Field(default=None, description="RabbitMQ, the worker's source; or redis_url")
+    redis_url: SecretStr | None = Field(default=None, description="the outbox itself, where there is no RabbitMQ")
+    worker_name: str | None = Field(
+        default=None,
+        description="name in the outbox's consumer group, one per worker; by default host and process",
+    )
+    prefetch_messages: int = Field(
+        default=32, gt=0, description="messages taken from RabbitMQ before their answer"
+    )
+    batch_events: int = Field(default=1000, gt=0, description="events in a transaction; a message is not split")
+    poll_seconds: float = Field(default=1.0, gt=0, description="longest wait for an event; bounds a stop")
+    claim_after_seconds: float = Field(
+        default=30.0, gt=0, description="when the entries that a silent reader of the outbox took are taken over"
+    )
+    retry_seconds: float = Field(default=1.0, gt=0, description="first wait after a fault; doubles")
+    retry_max_seconds: float = Field(default=30.0, gt=0, description="longest wait after a fault")
 
-    late_days: int = Field(default=35, gt=0)
-    future_seconds: int = Field(default=300, ge=0)
-    partitions_ahead_days: int = Field(default=62, gt=0)
+    late_days: int = Field(default=35, gt=0, description="older events become dead letters")
+    future_seconds: int = Field(default=300, ge=0, description="events further ahead become dead letters")
+    partitions_ahead_days: int = Field(default=62, gt=0, description="how far ahead partitions are made")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -72,6 +72,9 @@ class RabbitArrival:
             letters.append((message.body, str(message.headers.get("x-tern-reason", message.headers))))
         return letters
 
+    async def delete_usage_queue(self) -> None:
+        await self._channel.queue_delete(topology.USAGE_QUEUE)
+
     async def delete_dead_letter_queue(self) -> None:
         await self._channel.queue_delete(topology.DEAD_LETTER_QUEUE)
 

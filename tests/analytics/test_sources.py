@@ -188,3 +188,17 @@ async def test_a_letter_that_no_queue_would_keep_is_not_taken_for_buried(
             await source.bury([DeadLetter(delivery.receipt, b"{}", "reason")])
     async with opened(source):
         assert len(await take(source, 1)) == 1
+
+
+async def test_a_queue_that_vanishes_under_its_consumer_is_noticed_and_made_anew(
+    rabbit: Any, make_event: Any, encoded: Any
+) -> None:
+    """A cancelled consumer would otherwise wait for ever on a healthy connection."""
+    source = rabbit.source()
+    async with opened(source):
+        await rabbit.delete_usage_queue()
+        with pytest.raises(SourceUnavailableError):
+            await source.take(1, 10.0)
+    async with opened(source):
+        await rabbit.send(encoded([make_event()]))
+        await source.done(await take(source, 1))
