@@ -100,23 +100,22 @@ class StepKeys:
         return (self.epoch, record, done, self.deadlines, self.outbox, *self.levels)
 
 
+def _bucket(kind: str, model_id: str | None, limit: int | None) -> list[Any]:
+    """The two fields of a bucket, and its limit."""
+    name = f"{kind}:{model_id or '*'}"
+    return [f"{name}:used", f"{name}:at", limit]
+
+
 def limits_of(level: Level, model_id: str) -> dict[str, Any]:
     """The limits of one level that a call to `model_id` meets, as the scripts read them."""
     rates = [rate for rate in level.rates if rate.model_id in (None, model_id)]
-    limits = {
+    limits: dict[str, list[list[Any]]] = {
         "spend": [[limit.period.value, min(limit.limit_nano_usd, LARGEST_EXACT)] for limit in level.spend],
-        "requests": [
-            [f"rpm:{rate.model_id or '*'}", rate.requests_per_minute]
-            for rate in rates
-            if rate.requests_per_minute is not None
-        ],
-        "tokens": [
-            [f"tpm:{rate.model_id or '*'}", rate.tokens_per_minute]
-            for rate in rates
-            if rate.tokens_per_minute is not None
-        ],
+        "requests": [_bucket("rpm", rate.model_id, rate.requests_per_minute) for rate in rates],
+        "tokens": [_bucket("tpm", rate.model_id, rate.tokens_per_minute) for rate in rates],
     }
-    present: dict[str, Any] = {name: values for name, values in limits.items() if values}
+    given = {name: [limit for limit in values if limit[-1] is not None] for name, values in limits.items()}
+    present: dict[str, Any] = {name: values for name, values in given.items() if values}
     if level.concurrency is not None:
         present["slots"] = level.concurrency
     return present

@@ -85,7 +85,7 @@ class MemoryLevel:
             if amount > left:
                 found.append(self._refused(Dimension.SPEND, limit, left, amount, until_reset_ms(period, now_us)))
         for dimension, need in ((Dimension.REQUESTS, 1), (Dimension.TOKENS, tokens)):
-            for name, limit in limits.get(dimension.value, ()):
+            for name, _, limit in limits.get(dimension.value, ()):
                 free = limit * UNIT - self.buckets[name].drained(limit, now_us)
                 if need * UNIT > free:
                     retry_ms = math.ceil((need * UNIT - free) / limit / 1000) if limit else None
@@ -104,14 +104,14 @@ class MemoryLevel:
         self.slots = max(0, self.slots + slots)
 
     def take(self, limits: dict[str, Any], dimension: Dimension, need: int, now_us: int) -> None:
-        for name, limit in limits.get(dimension.value, ()):
+        for name, _, limit in limits.get(dimension.value, ()):
             self.buckets[name].add(need, limit, now_us)
 
     def room(self, limits: dict[str, Any], dimension: Dimension) -> list[tuple[int, int, int]]:
         """(limit, remaining, milliseconds until full) of each bucket, right after `take`."""
         return [
             (limit, (limit * UNIT - self.buckets[name].used) // UNIT, self._reset_ms(name, limit))
-            for name, limit in limits.get(dimension.value, ())
+            for name, _, limit in limits.get(dimension.value, ())
         ]
 
     def prune(self, now_us: int) -> None:

@@ -77,7 +77,6 @@ class RedisConnection(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._watchdog: asyncio.TimerHandle | None = None
-        self._suspect: asyncio.Future[Any] | None = None
         self.lost: asyncio.Future[None] = loop.create_future()
         """Done once the connection is gone."""
 
@@ -147,21 +146,19 @@ class RedisConnection(asyncio.Protocol):
         if self._watchdog is None:
             self._watchdog = self._loop.call_later(self._timeout_seconds, self._look_for_overdue)
 
-    def _look_for_overdue(self) -> None:
-        """A reply may lie unread because this process was held up, not Redis: what is overdue is looked for twice,
-        and the socket is read in between."""
+    def _look_for_overdue(self, suspect: asyncio.Future[Any] | None = None) -> None:
+        """A reply that seems overdue may lie unread while this process was the slow one, so look twice."""
         self._watchdog = None
         if not self._waiting:
             return
         oldest, asked_at = self._waiting[0]
         due_at = asked_at + self._timeout_seconds
-        if due_at > self._loop.time():
-            self._watchdog = self._loop.call_at(due_at, self._look_for_overdue)
-        elif oldest is self._suspect:
+        if oldest is suspect:
             self.close()
+        elif due_at <= self._loop.time():
+            self._watchdog = self._loop.call_later(SECOND_LOOK_SECONDS, self._look_for_overdue, oldest)
         else:
-            self._suspect = oldest
-            self._watchdog = self._loop.call_later(SECOND_LOOK_SECONDS, self._look_for_overdue)
+            self._watchdog = self._loop.call_at(due_at, self._look_for_overdue)
 
     def _fail_waiting(self, reason: str) -> None:
         if self._watchdog is not None:

@@ -15,20 +15,17 @@ redis.call('ZADD', deadlines_key, int(now + lease_us), call_id)
 redis.call('HSET', record_key, 'counted', counted)
 if more_amount == 0 and more_tokens == 0 then return {'extended'} end
 
-local limits = cjson.decode(record.limits)
+local limits, fields = cjson.decode(record.limits), money_fields(record.day, record.month)
 for i = 1, LEVELS do
   local spend = limits[i].spend
   if spend and more_amount > 0 then
-    local values = redis.call('HMGET', KEYS[FIRST_LEVEL + i], record.day .. ':held', record.month .. ':held', 'all:held')
+    local values = redis.call('HMGET', KEYS[FIRST_LEVEL + i], fields[1], fields[2], fields[3])
     local held = {day = values[1] or 0, month = values[2] or 0, none = values[3] or 0}
     for _, limit in ipairs(spend) do
       if held[limit[1]] + more_amount > limit[2] then return {'refused'} end
     end
   end
 end
-for i = 1, LEVELS do
-  local buckets = more_tokens ~= 0 and limits[i].tokens or {}
-  book(KEYS[FIRST_LEVEL + i], record.day, record.month, more_amount, 0, 0, buckets, more_tokens, now)
-end
+book(fields, more_amount, 0, 0, more_tokens ~= 0 and limits or nil, more_tokens, now)
 redis.call('HSET', record_key, 'amount', int(record.amount + more_amount), 'tokens', int(record.tokens + more_tokens))
 return {'extended'}

@@ -61,50 +61,49 @@ local function open_record()
   }
 end
 
--- Changes one level; `buckets` are the token buckets that the call was charged with.
-local function book(key, day, month, held, spent, slots, buckets, tokens, now)
-  local fields = {day .. ':held', month .. ':held', 'all:held', day .. ':spent', month .. ':spent', 'all:spent', 'slots'}
-  for _, bucket in ipairs(buckets) do
-    fields[#fields + 1] = bucket[1] .. ':used'
-    fields[#fields + 1] = bucket[1] .. ':at'
+-- The fields of money that a call moves on every level, with those of its periods first.
+local function money_fields(day, month)
+  return {
+    day .. ':held', month .. ':held', 'all:held', 'slots', day .. ':spent', month .. ':spent', 'all:spent',
+  }
+end
+
+-- Changes the levels by what became of a call; `limits` are those it was admitted under, nil to leave buckets alone.
+local function book(fields, held, spent, slots, limits, tokens, now)
+  for i = 1, LEVELS do
+    local buckets = limits and limits[i].tokens
+    local names = fields
+    if buckets then
+      names = {unpack(fields)}
+      for _, bucket in ipairs(buckets) do
+        names[#names + 1], names[#names + 2] = bucket[1], bucket[2]
+      end
+    end
+    local key = KEYS[FIRST_LEVEL + i]
+    local values = redis.call('HMGET', key, unpack(names))
+    local change = {
+      names[1], int((values[1] or 0) + held), names[2], int((values[2] or 0) + held),
+      names[3], int((values[3] or 0) + held), names[4], int(math.max(0, (values[4] or 0) + slots)),
+    }
+    for index = 5, spent ~= 0 and 7 or 0 do
+      change[#change + 1], change[#change + 2] = names[index], int((values[index] or 0) + spent)
+    end
+    for index = 8, #names, 2 do
+      local used = drained(values[index], values[index + 1], buckets[(index - 6) / 2][3], now) + tokens * UNIT
+      change[#change + 1], change[#change + 2] = names[index], int(math.max(0, used))
+      change[#change + 1], change[#change + 2] = names[index + 1], int(now)
+    end
+    redis.call('HSET', key, unpack(change))
   end
-  local values = redis.call('HMGET', key, unpack(fields))
-  local change = {}
-  local function write(index, value)
-    change[#change + 1] = fields[index]
-    change[#change + 1] = int(value)
-  end
-  for index = 1, 3 do write(index, (values[index] or 0) + held) end
-  for index = 4, 6 do
-    if spent ~= 0 then write(index, (values[index] or 0) + spent) end
-  end
-  write(7, math.max(0, (values[7] or 0) + slots))
-  for index, bucket in ipairs(buckets) do
-    local used = 6 + 2 * index
-    write(used, math.max(0, drained(values[used], values[used + 1], bucket[2], now) + tokens * UNIT))
-    write(used + 1, now)
-  end
-  redis.call('HSET', key, unpack(change))
 end
 
 -- Ends an open call: gives its reservation back on every level and spends `cost` for `tokens`.
 local function close(record, cost, tokens, now)
-  local limits = cjson.decode(record.limits)
-  for i = 1, LEVELS do
-    local buckets = tokens ~= record.tokens and limits[i].tokens or {}
-    book(KEYS[FIRST_LEVEL + i], record.day, record.month, cost - record.amount, cost, -1, buckets,
-      tokens - record.tokens, now)
-  end
+  local limits = tokens ~= record.tokens and cjson.decode(record.limits) or nil
+  local fields = money_fields(record.day, record.month)
+  book(fields, cost - record.amount, cost, -1, limits, tokens - record.tokens, now)
   redis.call('DEL', record_key)
   redis.call('ZREM', deadlines_key, call_id)
-end
-
--- Charges a difference for a call that is not open, in the period of `at_us`.
-local function charge(at_us, cost, now)
-  local day, month = periods_at(at_us)
-  for i = 1, LEVELS do
-    book(KEYS[FIRST_LEVEL + i], day, month, cost, cost, 0, {}, 0, now)
-  end
 end
 
 if redis.call('EXISTS', epoch_key) == 0 then return {'lost'} end

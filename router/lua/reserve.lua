@@ -8,6 +8,7 @@
 
 local lease_us, limits_json, tokens, facts = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local FIRST_PRICE = 7
+local NEEDS = {{'requests', 1}, {'tokens', tokens}} -- of each dimension's buckets
 local CONCURRENCY_RETRY_MS = 1000
 local MONTH_DAYS = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
 
@@ -74,16 +75,15 @@ local function prune(key)
 end
 
 -- Reads one level, checks it, and returns what to write if all levels agree.
-local function check(i, limits, day, month, amount)
-  local key = KEYS[FIRST_LEVEL + i]
-  local fields = {day .. ':held', month .. ':held', 'all:held', 'slots'}
-  for _, dimension in ipairs({'requests', 'tokens'}) do
-    for _, bucket in ipairs(limits[dimension] or {}) do
-      fields[#fields + 1] = bucket[1] .. ':used'
-      fields[#fields + 1] = bucket[1] .. ':at'
+local function check(i, limits, money, amount)
+  local fields, buckets = {money[1], money[2], money[3], 'slots'}, {}
+  for _, need in ipairs(NEEDS) do
+    for _, bucket in ipairs(limits[need[1]] or {}) do
+      fields[#fields + 1], fields[#fields + 2] = bucket[1], bucket[2]
+      buckets[#buckets + 1] = {need[1], bucket[3], need[2]}
     end
   end
-  local values = redis.call('HMGET', key, unpack(fields))
+  local values = redis.call('HMGET', KEYS[FIRST_LEVEL + i], unpack(fields))
   local held = {day = tonumber(values[1] or 0), month = tonumber(values[2] or 0), none = tonumber(values[3] or 0)}
   local slots = tonumber(values[4] or 0)
   for _, limit in ipairs(limits.spend or {}) do
@@ -94,20 +94,16 @@ local function check(i, limits, day, month, amount)
     fields[1], int(held.day + amount), fields[2], int(held.month + amount), fields[3], int(held.none + amount),
     'slots', int(slots + 1),
   }
-  local index = 5
-  for _, dimension in ipairs({'requests', 'tokens'}) do
-    for _, bucket in ipairs(limits[dimension] or {}) do
-      local used = drained(values[index], values[index + 1], bucket[2], now)
-      used = fill(i, dimension, bucket[2], used, dimension == 'requests' and 1 or tokens)
-      local at = #change
-      change[at + 1], change[at + 2], change[at + 3], change[at + 4] = fields[index], int(used), fields[index + 1], int(now)
-      index = index + 2
-    end
+  for index, bucket in ipairs(buckets) do
+    local at = 3 + 2 * index
+    local used = fill(i, bucket[1], bucket[2], drained(values[at], values[at + 1], bucket[2], now), bucket[3])
+    change[#change + 1], change[#change + 2] = fields[at], int(used)
+    change[#change + 1], change[#change + 2] = fields[at + 1], int(now)
   end
   if limits.slots and slots >= limits.slots then
     refuse(i, 'concurrency', limits.slots, limits.slots - slots, 1, CONCURRENCY_RETRY_MS)
   end
-  return {key = key, change = change, is_new_day = not values[1]}
+  return change, not values[1]
 end
 
 if redis.call('EXISTS', done_key) == 1 then return {'gone'} end
@@ -119,13 +115,14 @@ end
 local price, amount = price_in_force()
 if not price then return {'unpriced'} end
 local day, month = periods_at(now)
-local limits, levels = cjson.decode(limits_json), {}
-for i = 1, LEVELS do levels[i] = check(i, limits[i], day, month, amount) end
+local money, limits = money_fields(day, month), cjson.decode(limits_json)
+local changes, is_new_day = {}, {}
+for i = 1, LEVELS do changes[i], is_new_day[i] = check(i, limits[i], money, amount) end
 if worst then return worst end
 
-for _, level in ipairs(levels) do
-  redis.call('HSET', level.key, unpack(level.change))
-  if level.is_new_day then prune(level.key) end
+for i = 1, LEVELS do
+  redis.call('HSET', KEYS[FIRST_LEVEL + i], unpack(changes[i]))
+  if is_new_day[i] then prune(KEYS[FIRST_LEVEL + i]) end
 end
 redis.call('HSET', record_key, 'version', VERSION, 'at', int(now), 'day', day, 'month', month, 'price', price,
   'amount', int(amount), 'tokens', int(tokens), 'counted', '0,0,0,0', 'limits', limits_json, 'facts', facts)

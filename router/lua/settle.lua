@@ -19,7 +19,8 @@ end
 local done = redis.call('GET', done_key)
 if done == 'settled' then return {'already'} end
 local charged, before = string.match(done or '', '^reaped (%d+) (.*)$')
-charge(occurred_us, cost - (charged or 0), now)
+local difference = cost - (charged or 0)
+book(money_fields(periods_at(occurred_us)), difference, difference, 0, nil, 0, now)
 redis.call('SET', done_key, 'settled', 'EX', remember_seconds)
 if charged then
   redis.call('XADD', outbox_key, '*', 'event', event, 'before', before)
