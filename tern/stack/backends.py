@@ -41,6 +41,7 @@ def start_demo_backends(home: Home, replicas: int) -> tuple[list[Part], list[Bac
             home.log_directory,
             env=environment,
             run_in=home.checkout,
+            stops_with_us=True,
         )
         for index, port in enumerate(ports, start=1)
     ]

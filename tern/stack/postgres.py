@@ -79,7 +79,7 @@ def _serve(home: Home, binaries: Path, data: Path, password: str, account: _Acco
     argv += ["-c", "unix_socket_directories=", "-c", "max_connections=100", "-c", "shared_buffers=32MB"]
     part = spawn(
         "postgres", argv, home.log_directory, user=account.user, group=account.group,
-        stop_signal=signal.SIGINT, run_in=data,
+        stop_signal=signal.SIGINT, run_in=data, stops_with_us=True,
     )  # fmt: skip
     server = Postgres(part, port, password)
     part.wait_ready(lambda: _answers(server), 60)

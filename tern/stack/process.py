@@ -95,9 +95,13 @@ def spawn(
     group: int | None = None,
     stop_signal: signal.Signals = signal.SIGTERM,
     run_in: Path | None = None,
+    stops_with_us: bool = False,
 ) -> Part:
-    """Start `argv` with its log in `directory/<name>.log`. `env` None inherits ours. The child is told to stop
-    when we die, so that even a SIGKILL of the parent leaves nothing behind (on Linux)."""
+    """Start `argv` with its log in `directory/<name>.log`. `env` None inherits ours.
+
+    With `stops_with_us` the kernel stops the child when the calling *thread* ends, so that even a SIGKILL of ours
+    leaves nothing behind (on Linux).
+    """
     log_path = directory / f"{name}.log"
     with log_path.open("ab") as log:
         process = subprocess.Popen(
@@ -111,7 +115,7 @@ def spawn(
             user=user,
             group=group,
             extra_groups=None if user is None else [],
-            preexec_fn=functools.partial(_stop_with_parent, stop_signal),
+            preexec_fn=functools.partial(_stop_with_parent, stop_signal) if stops_with_us else None,
         )
     return Part(name, process, log_path, stop_signal)
 

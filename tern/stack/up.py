@@ -109,8 +109,7 @@ class _Server(uvicorn.Server):
 def _start_parts(
     options: Options, home: Home, parts: ExitStack, secrets: dict[str, str]
 ) -> tuple[Postgres, Valkey, list[Backend]]:
-    """All at once: the slowest decides how long a start takes. The threads stay: to the kernel a child's parent is
-    the thread that started it, and the child stops with it."""
+    """All at once: the slowest decides how long a start takes. The threads stay: children stop with theirs."""
     pool = parts.enter_context(ThreadPoolExecutor())
     postgres = pool.submit(start_postgres, home, secrets["postgres_password"])
     valkey = pool.submit(start_valkey, home, secrets["valkey_password"])

@@ -32,7 +32,7 @@ def start_valkey(home: Home, password: str) -> Valkey:
         'save ""',
     )
     write_private(config_path, "\n".join(settings) + "\n")
-    part = spawn("valkey", [get_binary_path(), config_path], home.log_directory)
+    part = spawn("valkey", [get_binary_path(), config_path], home.log_directory, stops_with_us=True)
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     part.wait_ready(lambda: _answers(url), 60)
     return Valkey(part, url)
