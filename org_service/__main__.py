@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
 
 import uvicorn
 from pydantic import ValidationError
@@ -17,7 +18,7 @@ from org_service.migrate import Phase, migrate
 from org_service.settings import Settings, UnknownSettingError, load
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     parser = argparse.ArgumentParser(prog="python -m org_service", description="Tern's control plane")
     parser.add_argument("--check-config", action="store_true", help="validate the configuration, show it and stop")
     commands = parser.add_subparsers(dest="command")
@@ -26,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     migration.add_argument("phase", nargs="?", type=Phase, choices=list(Phase), default=Phase.ALL)
     arguments = parser.parse_args(argv)
     try:
-        settings = load(os.environ)
+        settings = load(environ)
     except (ValidationError, UnknownSettingError) as error:
         sys.stderr.write(f"org_service: {_explain(error)}\n")
         return 2

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import URL, make_url, text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-from org_service.errors import ConflictError, InvalidRequestError, UnavailableError
+from org_service.errors import ApiError, ConflictError, InvalidRequestError, UnavailableError
 from org_service.settings import Settings
 
 APPLICATION_NAME = "tern-org"
@@ -28,7 +28,7 @@ def create_engine(settings: Settings) -> AsyncEngine:
         driver_url(settings.database_url.get_secret_value()),
         pool_size=settings.pool_connections,
         max_overflow=0,
-        pool_timeout=settings.connect_timeout_seconds,
+        pool_timeout=settings.statement_timeout_seconds,
         pool_pre_ping=True,
         connect_args={
             "timeout": settings.connect_timeout_seconds,
@@ -40,6 +40,17 @@ def create_engine(settings: Settings) -> AsyncEngine:
             },
         },
     )
+
+
+_DATA_EXCEPTION: Final = "22"
+"""Class of the SQLSTATEs that say: this value cannot be stored (a NUL character, a number too large)."""
+
+
+def _translate(error: Exception) -> ApiError:
+    sqlstate = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+    if sqlstate.startswith(_DATA_EXCEPTION):
+        return InvalidRequestError("The request contains a value that cannot be stored.")
+    return UnavailableError("The database is not available; try again shortly.")
 
 
 class Database:
@@ -58,10 +69,8 @@ class Database:
                 yield session
         except IntegrityError as error:
             raise ConflictError("The change collides with another one or with an existing object.") from error
-        except DataError as error:
-            raise InvalidRequestError("The request contains a value that cannot be stored.") from error
         except (DBAPIError, PoolTimeoutError, OSError) as error:
-            raise UnavailableError("The database is not available; try again shortly.") from error
+            raise _translate(error) from error
 
     @asynccontextmanager
     async def listening(self, channel: str, notify: Callable[[], None]) -> AsyncIterator[None]:

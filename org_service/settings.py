@@ -46,4 +46,5 @@ def load(environ: Mapping[str, str]) -> Settings:
     unknown = sorted(name for name in ours if not _INJECTED_BY_KUBERNETES.match(name))
     if unknown:
         raise UnknownSettingError(f"unknown settings: {', '.join(unknown)}")
-    return Settings()
+    values = {name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name in known}
+    return Settings(**values)  # type: ignore[arg-type]

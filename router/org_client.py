@@ -25,7 +25,7 @@ class OrgClient:
         self,
         base_url: str,
         service_token: str,
-        timeout_seconds: float = 2.0,
+        timeout_seconds: float = 3.0,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._http = httpx2.AsyncClient(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import httpx2
+import psycopg
 import pytest
 import redis.asyncio
 import uvicorn
@@ -43,27 +45,60 @@ class Running:
         return httpx2.AsyncClient(base_url=self.url, headers={"authorization": f"Bearer {SERVICE_TOKEN}"})
 
 
+@dataclass(frozen=True)
+class Template:
+    """A migrated database with its first organization, copied for each test."""
+
+    name: str
+    installation: Installation
+
+
+@pytest.fixture(scope="session")
+def template(postgres_server_url: str) -> Template:
+    name = f"org_template_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(postgres_server_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return Template(name, asyncio.run(_install(_address(postgres_server_url, name))))
+
+
+async def _install(database_url: str) -> Installation:
+    await migrate(database_url)
+    return await bootstrap(database_url, Plan())
+
+
+def _address(server_url: str, name: str) -> str:
+    return f"{server_url.rpartition('/')[0]}/{name}"
+
+
 @pytest.fixture
-def settings(database_url: str, redis_server_url: str) -> Settings:
+def installed_url(postgres_server_url: str, template: Template) -> Iterator[str]:
+    """A copy of the template, dropped afterwards."""
+    name = f"org_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_server_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template.name}"')
+    yield _address(postgres_server_url, name)
+    with psycopg.connect(postgres_server_url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def settings(installed_url: str, redis_server_url: str) -> Settings:
     return Settings(
-        database_url=SecretStr(database_url),
+        database_url=SecretStr(installed_url),
         redis_url=SecretStr(redis_server_url),
         service_token=SecretStr(SERVICE_TOKEN),
     )
 
 
 @pytest.fixture
-async def org(settings: Settings, redis_client: redis.asyncio.Redis) -> AsyncIterator[Running]:
-    database_url = settings.database_url.get_secret_value()
-    await migrate(database_url)
-    installation = await bootstrap(database_url, Plan())
+async def org(settings: Settings, template: Template, redis_client: redis.asyncio.Redis) -> AsyncIterator[Running]:
     config = uvicorn.Config(create_app(settings), port=0, log_config=None, lifespan="on", ws="none")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    yield Running(f"http://127.0.0.1:{port}", settings, installation)
+    yield Running(f"http://127.0.0.1:{port}", settings, template.installation)
     server.should_exit = True
     await serving
 

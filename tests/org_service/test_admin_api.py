@@ -65,9 +65,7 @@ async def test_a_service_account_without_a_key_has_none(org: Running) -> None:
         made = await accounts.create(project_id, name="quiet", create_service_account_only=True)
         assert (made.api_key, made.role) == (None, "none")
         with pytest.raises(BadRequestError):
-            await accounts.create(
-                project_id, name="odd", create_service_account_only=True, expires_in_seconds=60
-            )
+            await accounts.create(project_id, name="odd", create_service_account_only=True, expires_in_seconds=60)
 
 
 async def test_a_key_is_made_with_owner_limits_expiry_and_models(org: Running) -> None:
@@ -168,9 +166,7 @@ async def test_spend_limits_and_alerts_reach_the_grant(org: Running) -> None:
 
 async def test_a_budget_of_zero_is_a_budget(org: Running) -> None:
     async with org.sdk() as client:
-        await client.admin.organization.spend_limit.update(
-            currency="USD", interval="month", threshold_amount=0
-        )
+        await client.admin.organization.spend_limit.update(currency="USD", interval="month", threshold_amount=0)
     grant = await grant_of(org, org.installation.api_key or "")
     assert [each.limit_nano_usd for each in grant.levels[0].spend] == [0]
 

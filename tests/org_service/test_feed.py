@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from contracts.api_key import digest
 from contracts.grant import Grant, Refusal
+from org_service.app import create_app
 from router.catalog_source import OrgCatalogSource
 from router.duties.follow import Follower, connect_feed
 from router.key_directory import OrgKeyDirectory
@@ -34,7 +35,7 @@ class RouterMemory:
 
 @asynccontextmanager
 async def following(org: Running) -> AsyncIterator[RouterMemory]:
-    client = OrgClient(org.url, SERVICE_TOKEN)
+    client = OrgClient(org.url, SERVICE_TOKEN, timeout_seconds=30)
     feed = connect_feed(org.settings.redis_url.get_secret_value())
     directory, catalogs, registry = OrgKeyDirectory(client), OrgCatalogSource(client), CollectorRegistry()
     follower = Follower(feed, directory, catalogs, registry, JsonLog(io.StringIO()))
@@ -74,7 +75,7 @@ async def test_a_revoked_key_is_refused_from_memory_within_a_second(org: Running
         await keys.delete(grant.key_id, project_id=project_id)
         started = time.monotonic()
         await eventually(lambda: not memory.directory.is_live(grant), timeout_seconds=1.0)
-        print(f"revocation took effect {1000 * (time.monotonic() - started):.1f} ms after the reply")
+        print(f"revocation took effect {1000 * (time.monotonic() - started):.1f} ms after the reply")  # noqa: T201
     assert await memory.directory.find(digest(secret)) is Refusal.REVOKED
     assert memory.registry.get_sample_value("tern_router_follow_delay_seconds_count") >= 1
 
@@ -100,7 +101,9 @@ async def test_new_limits_reach_a_cached_grant(org: Running, memory: RouterMemor
 
     async def has_limit() -> bool:
         grant = await memory.directory.find(key_hash)
-        return isinstance(grant, Grant) and [each.limit_nano_usd for each in grant.levels[1].spend] == [2_500_000_000]
+        return isinstance(grant, Grant) and [each.limit_nano_usd for each in grant.levels[1].spend] == [
+            2_500_000_000
+        ]
 
     await eventually(has_limit, timeout_seconds=1.0)
 
@@ -130,7 +133,9 @@ async def test_a_rotated_key_has_two_secrets_until_the_grace_is_over(org: Runnin
     assert memory.directory.is_live(new)
 
 
-async def test_a_rotation_without_grace_kills_the_old_secret_and_only_it(org: Running, memory: RouterMemory) -> None:
+async def test_a_rotation_without_grace_kills_the_old_secret_and_only_it(
+    org: Running, memory: RouterMemory
+) -> None:
     old_hash = digest(org.installation.api_key or "")
     grant = await memory.directory.find(old_hash)
     assert isinstance(grant, Grant)
@@ -153,7 +158,6 @@ async def test_a_new_model_appears_in_the_catalog_of_every_router(org: Running, 
 
 async def test_every_replica_may_relay_and_each_change_leaves_once(org: Running, memory: RouterMemory) -> None:
     """Two org services on one database: changes arrive in the order of their commits, none is left behind."""
-    from org_service.app import create_app  # noqa: PLC0415
 
     second = create_app(org.settings)
     feed = connect_feed(org.settings.redis_url.get_secret_value())

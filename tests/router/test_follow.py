@@ -72,7 +72,7 @@ async def following(feed: Feed, listener: Listener | None = None) -> AsyncIterat
 
 async def eventually(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(15):
-        while not holds():
+        while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
@@ -127,7 +127,9 @@ async def test_a_catalog_that_could_not_be_fetched_is_fetched_again(
         await eventually(lambda: scene.listener.refreshed == 3)
 
 
-@pytest.mark.parametrize("entry", [{"change": "no json"}, {"other": "field"}, {"change": '{"kind":"of tomorrow"}'}])
+@pytest.mark.parametrize(
+    "entry", [{"change": "no json"}, {"other": "field"}, {"change": '{"kind":"of tomorrow"}'}]
+)
 async def test_an_entry_that_is_no_change_makes_everything_doubtful(
     redis_server_url: str, redis_client: redis.asyncio.Redis, entry: dict[str, str]
 ) -> None:
@@ -157,7 +159,9 @@ async def test_after_a_crash_of_redis_everything_is_doubted_and_the_feed_followe
         server.stop()
 
 
-async def test_a_cluster_is_followed_alike(redis_cluster_port: int, redis_cluster_client: redis.asyncio.Redis) -> None:
+async def test_a_cluster_is_followed_alike(
+    redis_cluster_port: int, redis_cluster_client: redis.asyncio.Redis
+) -> None:
     async with following(connect_feed(f"redis+cluster://127.0.0.1:{redis_cluster_port}")) as scene:
         await say(redis_cluster_client, ChangeKind.PROJECT, "proj_1")
         await eventually(lambda: len(scene.listener.applied) == 1)

@@ -190,7 +190,7 @@ async def test_a_changed_key_is_asked_for_ahead_so_that_running_streams_notice(d
     desk.org.answers[HASH] = Refusal.EXPIRED
     desk.directory.apply(Change(kind=ChangeKind.KEY, id="key_a"))
     async with asyncio.timeout(5):
-        while desk.directory.is_live(grant):
+        while desk.directory.is_live(grant):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 

@@ -1,0 +1,149 @@
+"""What bad input gets: one clear error in OpenAI's envelope, nothing stored, no 500."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.org_service.conftest import Running
+
+PROJECTS = "/v1/organization/projects"
+
+
+def check_envelope(reply: Any) -> dict[str, Any]:
+    error: dict[str, Any] = reply.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert reply.headers["x-request-id"].startswith("req_")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        ({}, "missing_required_parameter", "name"),
+        ({"name": ""}, "invalid_value", "name"),
+        ({"name": 5}, "invalid_value", "name"),
+        ({"name": "a\x00b"}, "invalid_value", "name"),
+        ({"name": "x" * 257}, "invalid_value", "name"),
+        ({"name": "ok", "geography": "eu"}, "unknown_parameter", "geography"),
+        ([], "invalid_value", None),
+        (None, "missing_required_parameter", None),
+    ],
+)
+async def test_a_wrong_body_names_its_fault(org: Running, body: Any, code: str, param: str | None) -> None:
+    async with org.http() as http:
+        reply = await http.post(PROJECTS, json=body) if body is not None else await http.post(PROJECTS)
+    assert reply.status_code == 400
+    error = check_envelope(reply)
+    assert (error["code"], error["param"]) == (code, param)
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b'{"name": "\\ud800"}', b"[" * 5000, b'{"name": NaN}'])
+async def test_broken_json_is_a_400(org: Running, content: bytes) -> None:
+    async with org.http() as http:
+        reply = await http.post(PROJECTS, content=content, headers={"content-type": "application/json"})
+    assert reply.status_code == 400
+    check_envelope(reply)
+
+
+async def test_a_body_over_the_limit_is_a_413(org: Running) -> None:
+    async with org.http() as http:
+        reply = await http.post(PROJECTS, content=b" " * (org.settings.max_body_bytes + 1))
+
+        async def chunks() -> Any:
+            for _ in range(org.settings.max_body_bytes // 65536 + 1):
+                yield b" " * 65536
+
+        chunked = await http.post(PROJECTS, content=chunks())
+    assert [reply.status_code, chunked.status_code] == [413, 413]
+    assert check_envelope(reply)["code"] == "request_too_large"
+
+
+async def test_unknown_urls_and_wrong_methods_are_told_in_the_envelope(org: Running) -> None:
+    async with org.http() as http:
+        unknown = await http.get("/v1/organization/nothing")
+        wrong = await http.put(PROJECTS, json={})
+    assert (unknown.status_code, check_envelope(unknown)["code"]) == (404, "unknown_url")
+    assert (wrong.status_code, check_envelope(wrong)["code"]) == (405, "method_not_allowed")
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "after=%00", "order=up", "limit=-1"])
+async def test_a_wrong_page_is_a_400(org: Running, query: str) -> None:
+    async with org.http() as http:
+        reply = await http.get(f"{PROJECTS}?{query}")
+    assert reply.status_code == 400
+    check_envelope(reply)
+
+
+@pytest.mark.parametrize("project_id", ["%00", "x" * 3000, "%2e%2e", "é", "proj_' OR 1=1 --"])
+async def test_odd_ids_are_not_found(org: Running, project_id: str) -> None:
+    async with org.http() as http:
+        reply = await http.get(f"{PROJECTS}/{project_id}")
+    assert reply.status_code in (400, 404)
+    check_envelope(reply)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/v1/organization/spend_limit", {"threshold_amount": -1}, "threshold_amount"),
+        ("/v1/organization/spend_limit", {"threshold_amount": 900_000_001}, "threshold_amount"),
+        ("/v1/organization/spend_limit", {"threshold_amount": 1.5}, "threshold_amount"),
+        ("/v1/organization/spend_limit", {"threshold_amount": True}, "threshold_amount"),
+        ("/v1/organization/spend_limit", {"threshold_amount": 1, "currency": "EUR"}, "currency"),
+        ("/v1/organization/spend_limit", {"threshold_amount": 1, "interval": "year"}, "interval"),
+        ("/v1/organization/limits", {"max_concurrent_requests": -1}, "max_concurrent_requests"),
+        ("/v1/organization/limits", {"rates": [{"max_requests_per_1_minute": "5"}]}, None),
+        ("/v1/organization/limits", {"rates": [{"model": "tpyo"}]}, "rates"),
+        ("/v1/organization/limits", {"spend": [{"threshold_amount": 1}] * 2}, None),
+        ("/v1/organization/admin_api_keys", {"name": "x", "expires_in_seconds": 0}, "expires_in_seconds"),
+        ("/v1/organization/admin_api_keys", {"name": "x", "expires_in_seconds": 10**12}, "expires_in_seconds"),
+        ("/v1/organization/upstreams", {"model": "m", "base_url": "ftp://x/v1"}, "base_url"),
+        ("/v1/organization/upstreams", {"model": "m", "base_url": "http://x/"}, "base_url"),
+        (
+            "/v1/organization/prices",
+            {"model": "m", "input_nano_usd_per_million": -1},
+            "input_nano_usd_per_million",
+        ),
+        ("/v1/organization/models", {"id": "has space"}, "id"),
+        ("/v1/organization/models", {"id": "m", "operations": ["fly"]}, None),
+        ("/v1/organization/models", {"id": "m", "context_window_tokens": 1}, "max_output_tokens"),
+    ],
+)
+async def test_absurd_limits_and_catalogs_are_refused(
+    org: Running, path: str, body: dict[str, Any], param: str | None
+) -> None:
+    async with org.http() as http:
+        reply = await http.post(path, json=body)
+    assert reply.status_code == 400, reply.text
+    error = check_envelope(reply)
+    assert param is None or error["param"] == param
+
+
+async def test_what_was_sent_is_not_repeated(org: Running) -> None:
+    async with org.http() as http:
+        reply = await http.post("/v1/organization/upstreams", json={"model": "m", "api_key": ["canary-secret"]})
+    assert reply.status_code == 400
+    assert "canary" not in reply.text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=8), children, max_size=3),
+    max_leaves=6,
+)
+FIELDS = st.sampled_from(["name", "limits", "user_id", "expires_in_seconds", "model_permissions", "spend", "mode"])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=JSON | st.dictionaries(FIELDS, JSON, max_size=5))
+async def test_no_body_whatever_is_a_500(org: Running, body: Any) -> None:
+    async with org.http() as http:
+        path = f"{PROJECTS}/{org.installation.project_id}/api_keys"
+        reply = await http.post(path, json=body)
+    assert reply.status_code in (200, 400, 404), reply.text
+    if reply.status_code != 200:
+        check_envelope(reply)

@@ -1,0 +1,119 @@
+"""PostgreSQL and Redis come and go; changes wait in the outbox and none is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import redis.asyncio
+import uvicorn
+from pydantic import SecretStr
+
+from contracts.change import Change, ChangeKind
+from contracts.topology import CHANGE_FEED
+from org_service.app import create_app
+from org_service.bootstrap import Plan, bootstrap
+from org_service.migrate import migrate
+from org_service.settings import Settings
+from tern.stack.process import free_port
+from tests.org_service.conftest import SERVICE_TOKEN, Running, Template
+from tests.parts.servers import folder, start_postgres, start_redis
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[str]:
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(settings), port=0, log_config=None, lifespan="on", ws="none")
+    )
+    task = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    await task
+
+
+@pytest.mark.faults
+async def test_changes_wait_for_redis_and_arrive_in_order(installed_url: str, template: Template) -> None:
+    with folder("org-redis") as directory:
+        port = free_port()
+        url = f"redis://127.0.0.1:{port}/0"
+        settings = Settings(
+            database_url=SecretStr(installed_url),
+            redis_url=SecretStr(url),
+            service_token=SecretStr(SERVICE_TOKEN),
+        )
+        async with serving(settings) as address:
+            org = Running(address, settings, template.installation)
+            async with org.http() as http:
+                for cents in range(5):
+                    path = "/v1/organization/spend_limit"
+                    assert (await http.post(path, json={"threshold_amount": cents})).status_code == 200
+                assert (await http.get("/ready")).json()["checks"]["change_feed"] == "unavailable"
+                server = start_redis(directory, port)
+                versions = await organization_versions(url, 5)
+                assert versions == sorted(versions)
+                assert (await http.get("/ready")).json()["checks"]["change_feed"] == "ok"
+        server.stop()
+
+
+async def organization_versions(url: str, count: int) -> list[int]:
+    """The versions of the first `count` changes of an organization on the feed."""
+    client = redis.asyncio.Redis.from_url(url)
+    found: list[int] = []
+    async with asyncio.timeout(20):
+        while len(found) < count:
+            entries = await client.xrange(CHANGE_FEED)
+            changes = [Change.model_validate_json(fields[b"change"]) for _, fields in entries]
+            found = [change.version for change in changes if change.kind is ChangeKind.ORGANIZATION]
+            await asyncio.sleep(0.05)
+    await client.aclose()
+    return found
+
+
+@pytest.mark.faults
+async def test_without_postgres_there_is_a_503_and_afterwards_everything_goes_on(redis_server_url: str) -> None:
+    with folder("org-postgres") as directory:
+        port = free_port()
+        server = start_postgres(directory, port)
+        database_url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        await migrate(database_url)
+        installation = await bootstrap(database_url, Plan())
+        settings = Settings(
+            database_url=SecretStr(database_url),
+            redis_url=SecretStr(redis_server_url),
+            service_token=SecretStr(SERVICE_TOKEN),
+        )
+        async with serving(settings) as address, Running(address, settings, installation).http() as http:
+            assert (await http.get("/ready")).status_code == 200
+            server.kill()
+            away = await http.get("/v1/organization/projects")
+            assert (away.status_code, away.json()["error"]["code"]) == (503, "database_unavailable")
+            assert away.headers["retry-after"] == "1"
+            assert (await http.get("/ready")).status_code == 503
+            assert (await http.get("/health")).status_code == 200
+            server = start_postgres(directory, port)
+            async with asyncio.timeout(20):
+                while (await http.get("/v1/organization/projects")).status_code != 200:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            assert (await http.post("/v1/organization/projects", json={"name": "again"})).status_code == 200
+        server.stop()
+
+
+async def test_the_heartbeat_is_one_a_second_however_many_replicas(
+    org: Running, redis_client: redis.asyncio.Redis
+) -> None:
+    async with serving(org.settings), serving(org.settings):
+        before = await redis_client.xlen(CHANGE_FEED)
+        await asyncio.sleep(3)
+        assert 2 <= await redis_client.xlen(CHANGE_FEED) - before <= 4
+
+
+async def test_metrics_name_routes_and_never_ids(org: Running) -> None:
+    async with org.http() as http:
+        await http.get(f"/v1/organization/projects/{org.installation.project_id}")
+        text = (await http.get("/metrics")).text
+    assert 'route="/v1/organization/projects/{project_id}"' in text
+    assert (org.installation.project_id or "") not in text
