@@ -78,8 +78,8 @@ def test_scales_per_group_of_128_equal_the_dense_twin(tmp_path: Path) -> None:
 
 
 def _scales_and_weights(model: torch.nn.Module) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    layers = ((name, module) for name, module in model.named_modules() if hasattr(module, "ternary_scale"))
-    return {name: (module.ternary_scale.clone(), module.ternary_dense.clone()) for name, module in layers}
+    layers = ((name, module) for name, module in model.named_modules() if hasattr(module, "weight_scale"))
+    return {name: (module.weight_scale.clone(), module.weight.clone()) for name, module in layers}
 
 
 def test_the_packed_weights_give_the_same_logits_unpacked_at_every_call(tmp_path: Path) -> None:
@@ -89,6 +89,15 @@ def test_the_packed_weights_give_the_same_logits_unpacked_at_every_call(tmp_path
         once = next_token_logits(llm, prompts)
     with engine(directory, additional_config={"ternary": {"unpack_once": False}}) as llm:
         assert torch.equal(next_token_logits(llm, prompts), once)
+
+
+def test_compiled_it_says_what_it_says_eagerly(tmp_path: Path) -> None:
+    directory = write(random_tiny(Family.BITNET, leaning=0.95), Stored.MULTIPLY, tmp_path / "model")
+    with engine(directory) as llm:
+        prompts = clearest(llm, random_prompts())
+        eager = greedy(llm, prompts)
+    with engine(directory, enforce_eager=False) as llm:
+        assert greedy(llm, prompts) == eager
 
 
 def test_the_int8_head_stays_close_and_only_where_asked_for(tmp_path: Path) -> None:

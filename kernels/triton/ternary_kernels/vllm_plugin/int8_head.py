@@ -30,16 +30,15 @@ class Int8HeadMethod(QuantizeMethodBase):
 
     def process_weights_after_loading(self, layer: torch.nn.Module) -> None:
         quantized = reference.quantize(layer.weight.data)
-        layer.head_codes = quantized.codes
-        layer.head_scale = quantized.token_scale
-        layer.weight = torch.nn.Parameter(layer.weight.data[:0], requires_grad=False)
+        layer.weight = torch.nn.Parameter(quantized.codes, requires_grad=False)
+        layer.weight_scale = torch.nn.Parameter(quantized.token_scale, requires_grad=False)
 
     def apply(self, layer: torch.nn.Module, x: Tensor, bias: Tensor | None = None) -> Tensor:
         codes, token_scale, _ = reference.quantize(x.reshape(-1, x.shape[-1]))
         tokens = codes.shape[0]
         if codes.is_cuda and tokens < MIN_ROWS_CUDA:
             codes = pad(codes, (0, 0, 0, MIN_ROWS_CUDA - tokens))
-        acc = torch._int_mm(codes, layer.head_codes.t())[:tokens]
-        logits = reference.finish(acc, token_scale, layer.head_scale, x.dtype)
+        acc = torch._int_mm(codes, layer.weight.t())[:tokens]
+        logits = reference.finish(acc, token_scale, layer.weight_scale, x.dtype)
         logits = logits.reshape(*x.shape[:-1], logits.shape[-1])
         return logits if bias is None else logits + bias

@@ -39,6 +39,8 @@ class TernaryLinearMethod(LinearMethodBase):
     def __init__(self, checkpoint: CheckpointFormat, options: TernaryOptions) -> None:
         self.checkpoint = checkpoint
         self.options = options
+        self.columns = 0
+        self.is_dense = False
         self.sums_over_ranks = False
 
     def create_weights(
@@ -74,7 +76,7 @@ class TernaryLinearMethod(LinearMethodBase):
         )
         layer.register_parameter("weight", weight)
         layer.register_parameter("weight_scale", scale)
-        layer.ternary_columns = columns
+        self.columns = columns
         self._take_over_reduction(layer, split=columns != input_size)
 
     def _take_over_reduction(self, layer: torch.nn.Module, split: bool) -> None:
@@ -91,16 +93,12 @@ class TernaryLinearMethod(LinearMethodBase):
             raise PackingError(f"{layer.prefix}.weight: the checkpoint does not hold all of it")
         if bool(torch.isnan(layer.weight_scale).any()):
             raise PackingError(f"{layer.prefix}.weight_scale: the checkpoint does not hold all of it")
-        layer.ternary_scale = layer.weight_scale.data.contiguous()
-        layer.ternary_packed = layer.weight.data.contiguous()
-        layer.ternary_dense = layer.ternary_resident = None
-        if layer.ternary_packed.is_cuda:
-            if self.options.resident_int8:
-                layer.ternary_resident = ops.resident(layer.ternary_packed)
-        elif self.options.unpack_once:
-            layer.ternary_dense = cpu.dense(layer.ternary_packed, layer.ternary_columns, layer.prefix)
-            layer.ternary_packed = None
-            layer.weight = torch.nn.Parameter(torch.empty(0, dtype=torch.uint8), requires_grad=False)
+        packed, scale = layer.weight.data.contiguous(), layer.weight_scale.data.contiguous()
+        self.is_dense = not packed.is_cuda and self.options.unpack_once
+        layer.weight = _frozen(cpu.dense(packed, self.columns, layer.prefix) if self.is_dense else packed)
+        layer.weight_scale = _frozen(scale)
+        keep_resident = packed.is_cuda and self.options.resident_int8
+        layer.register_buffer("resident", ops.resident(packed) if keep_resident else None, persistent=False)
 
     def apply(self, layer: torch.nn.Module, x: Tensor, bias: Tensor | None = None) -> Tensor:
         split = isinstance(layer, RowParallelLinear) and layer.tp_size > 1
@@ -110,22 +108,15 @@ class TernaryLinearMethod(LinearMethodBase):
             bias = (
                 None if layer.skip_bias_add else layer.bias
             )  # every rank finishes the whole sum, so every rank adds it
-        elif layer.ternary_dense is not None:
-            y = ops.linear_dense(x, layer.ternary_dense, layer.ternary_scale, row_absmax)
+        elif self.is_dense:
+            y = ops.linear_dense(x, layer.weight, layer.weight_scale, row_absmax)
         else:
-            y = ops.linear(
-                x,
-                layer.ternary_packed,
-                layer.ternary_scale,
-                layer.ternary_columns,
-                row_absmax,
-                layer.ternary_resident,
-            )
+            y = ops.linear(x, layer.weight, layer.weight_scale, self.columns, row_absmax, layer.resident)
         return y if bias is None else y + bias
 
     def takes_whole_rows(self, layer: torch.nn.Module) -> bool:
         """Whether `apply_activated` may be used: 2-bit weights, and nothing split over ranks."""
-        return layer.ternary_packed is not None and layer.tp_size == 1
+        return not self.is_dense and layer.tp_size == 1
 
     def apply_activated(
         self,
@@ -139,19 +130,23 @@ class TernaryLinearMethod(LinearMethodBase):
         """The layer applied to norm(gate(x, up)), x [M, K]: the activation path in one launch, then the
         product."""
         codes, token_scale, row_sum = ops.quantize(x, up, norm_weight, None, gate, eps)
-        packed, scale, resident = layer.ternary_packed, layer.ternary_scale, layer.ternary_resident
-        columns = layer.ternary_columns
-        y = ops.linear_quantized(codes, token_scale, row_sum, packed, scale, columns, x.dtype, resident)
+        packed, scale, resident = layer.weight, layer.weight_scale, layer.resident
+        y = ops.linear_quantized(codes, token_scale, row_sum, packed, scale, self.columns, x.dtype, resident)
         return y if layer.bias is None else y + layer.bias
 
     def _sum_over_ranks(self, layer: torch.nn.Module, x: Tensor, row_absmax: Tensor | None) -> Tensor:
-        if layer.ternary_dense is not None:
-            acc, token_scale = ops.accumulate_dense(x, layer.ternary_dense, row_absmax)
+        if self.is_dense:
+            acc, token_scale = ops.accumulate_dense(x, layer.weight, row_absmax)
         else:
-            acc, token_scale = ops.accumulate(x, layer.ternary_packed, layer.ternary_columns, row_absmax)
+            acc, token_scale = ops.accumulate(x, layer.weight, self.columns, row_absmax)
         total = tensor_model_parallel_all_reduce(acc.to(torch.float32)).to(torch.int32)
-        y = ops.finish(total, token_scale, layer.ternary_scale, x.dtype)
+        y = ops.finish(total, token_scale, layer.weight_scale, x.dtype)
         return y.reshape(*x.shape[:-1], y.shape[-1])
+
+
+def _frozen(tensor: Tensor) -> torch.nn.Parameter:
+    """A parameter, not a plain attribute: that is what vLLM's compilation, offloading and device moves follow."""
+    return torch.nn.Parameter(tensor, requires_grad=False)
 
 
 def _absmax_over_ranks(x: Tensor) -> Tensor:
