@@ -13,7 +13,6 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contracts.catalog import Operation
@@ -25,11 +24,11 @@ from router.duties.heartbeat import Heartbeat
 from router.duties.probe import Probe
 from router.duties.reap import Reaper
 from router.duties.replay import Replay
-from router.endpoints.exchange import Exchange
+from router.duties.replay import Replay
 from router.endpoints.health import Health, Ready, Scrape
 from router.endpoints.inference import Inference, Walk
 from router.endpoints.models import Models
-from router.errors import UnknownUrlError
+from router.endpoints.paths import Paths
 from router.key_directory import OrgKeyDirectory
 from router.learned import Learned
 from router.ledger import RedisLedger
@@ -47,6 +46,7 @@ from router.relay import Relay
 from router.settings import Settings
 from router.settle import Settler
 from router.snapshot import Snapshots
+from router.spool import Spool, SpoolingLedger
 from router.spool import Spool, SpoolingLedger
 from router.telemetry import Telemetry
 from router.upstreams import Upstreams
@@ -91,6 +91,11 @@ async def connected(settings: Settings, registry: CollectorRegistry, log: JsonLo
             spool = Spool(settings.spool_directory)
             duties.append(("replay", Replay(spool, ledger).run))
             ledger = SpoolingLedger(ledger, spool)
+        if settings.spool_directory is not None:
+            spool = Spool(settings.spool_directory)
+            stack.callback(spool.close)
+            duties.append(("replay", Replay(spool, ledger).run))
+            ledger = SpoolingLedger(ledger, spool)
         if settings.amqp_url is not None:
             broker = AmqpBroker(settings.amqp_url.get_secret_value())
             stack.push_async_callback(broker.close)
@@ -104,6 +109,7 @@ class RouterApp(Starlette):
     The walk is put together when the app starts, because its adapters belong to the running loop."""
 
     walk: Walk
+    paths: Paths
 
     def __init__(self, settings: Settings, deps: Deps | None, log: JsonLog, telemetry: Telemetry) -> None:
         self.settings = settings
@@ -114,12 +120,13 @@ class RouterApp(Starlette):
         self.telemetry = telemetry
         self._given = deps
         super().__init__(lifespan=RouterApp.life)
-        self.router.redirect_slashes = False
-        self.router.default = unknown_url
 
     def build_middleware_stack(self) -> ASGIApp:
-        app = Edge(self.router, self.log, self.metrics, lambda: self.draining)
-        return self.telemetry.wrap(app)
+        """Only the lifespan goes through Starlette's router."""
+        return self.telemetry.wrap(Edge(self._call, self.log, self.metrics, lambda: self.draining))
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self.paths if scope["type"] == "http" else self.router)(scope, receive, send)
 
     @asynccontextmanager
     async def life(self) -> AsyncIterator[None]:
@@ -127,7 +134,7 @@ class RouterApp(Starlette):
         outside = connected(self.settings, self.metrics.registry, self.log)
         async with outside if self._given is None else nullcontext(self._given) as deps:
             walk = self.walk = self._assemble(deps)
-            self.router.routes = [*self._routes(deps)]
+            self.paths = self._paths(deps)
             walk.upstreams.open(self.telemetry.trace_configs())
             duties = [asyncio.create_task(self._forever(*duty), name=duty[0]) for duty in self._duties(deps)]
             try:
@@ -167,21 +174,21 @@ class RouterApp(Starlette):
             open_calls=self.open_calls,
         )
 
-    def _routes(self, deps: Deps) -> list[Route]:
+    def _paths(self, deps: Deps) -> Paths:
         models = Models(self.walk.directory, self.walk.snapshots)
 
         def unready_because() -> list[str]:
             reasons = [reason for ask in deps.unready_because if (reason := ask()) is not None]
             return ["draining", *reasons] if self.draining else reasons
 
-        return [
-            *(Route(f"/v1/{operation.value}", Inference(operation, self.walk)) for operation in Operation),
-            Route("/v1/models", models),
-            Route("/v1/models/{model:path}", models),
-            Route("/health", Health()),
-            Route("/ready", Ready(unready_because)),
-            Route("/metrics", Scrape(self.metrics)),
-        ]
+        endpoints: dict[str, ASGIApp] = {
+            **{f"/v1/{operation.value}": Inference(operation, self.walk) for operation in Operation},
+            "/v1/models": models,
+            "/health": Health(),
+            "/ready": Ready(unready_because),
+            "/metrics": Scrape(self.metrics),
+        }
+        return Paths(endpoints, models)
 
     def _duties(self, deps: Deps) -> list[tuple[str, Duty]]:
         walk, patience = self.walk, self.settings.patience()
@@ -208,11 +215,6 @@ def create_app(
     """The router over `deps`; without them over the real adapters that `settings` names."""
     log = log or JsonLog(sys.stderr, settings.log_level == "debug")
     return RouterApp(settings, deps, log, telemetry or Telemetry.to(settings.traces_endpoint))
-
-
-async def unknown_url(scope: Scope, receive: Receive, send: Send) -> None:
-    exchange: Exchange = scope["exchange"]
-    raise UnknownUrlError(exchange.method, exchange.path)
 
 
 def _without_catalog(catalog: OrgCatalogSource) -> str | None:

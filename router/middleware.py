@@ -40,7 +40,7 @@ class Edge:
             await self._fail(exchange, CallError())
             raise
         finally:
-            self._record(exchange, scope)
+            self._record(exchange)
         return None
 
     async def _fail(self, exchange: Exchange, error: CallError) -> None:
@@ -49,11 +49,9 @@ class Edge:
         if not exchange.started:
             await exchange.fail(error)
 
-    def _record(self, exchange: Exchange, scope: Scope) -> None:
-        route = scope.get("route")
-        path = "unknown" if route is None else route.path
-        self._metrics.replied(path, exchange.status)
-        if path in QUIET_PATHS:
+    def _record(self, exchange: Exchange) -> None:
+        self._metrics.replied(exchange.route, exchange.status)
+        if exchange.route in QUIET_PATHS:
             return
         fields = exchange.fields
         if grant := exchange.grant:
@@ -62,7 +60,7 @@ class Edge:
         if named := exchange.headers.get(b"x-client-request-id"):
             fields["client_request_id"] = named[:128].decode("latin-1")
         fields["duration_ms"] = round((time.monotonic() - exchange.started_at) * 1000, 2)
-        self._log.info("call", request_id=exchange.call_id, path=path, status=exchange.status, **fields)
+        self._log.info("call", request_id=exchange.call_id, path=exchange.route, status=exchange.status, **fields)
 
 
 def new_call_id() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -156,12 +155,11 @@ class OpenCalls:
         """Safe against calls that end meanwhile."""
         return iter(tuple(self._open))
 
-    @contextmanager
-    def track(self, call: OpenCall) -> Iterator[None]:
-        """While inside, the call is kept alive by the heartbeat and may be stopped."""
+    def add(self, call: OpenCall) -> None:
+        """From now on the heartbeat keeps the call alive, and it may be stopped."""
         self._open.add(call)
-        try:
-            yield
-        finally:
-            call.armed = False
-            self._open.discard(call)
+
+    def remove(self, call: OpenCall) -> None:
+        """The call settles: nothing stops it any more."""
+        call.armed = False
+        self._open.discard(call)

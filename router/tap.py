@@ -20,10 +20,8 @@ _USAGE: Final = re.compile(rb',\s?"usage":\s?(null|\{(?:[^{}]|\{[^{}]*\})*\})\}'
 _PLAIN_USAGE: Final = re.compile(
     rb',"usage":\{"prompt_tokens":(\d+),"total_tokens":\d+,"completion_tokens":(\d+)\}\}'
 )
-_NO_CHOICES: Final = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _INDEX: Final = re.compile(rb'"choices"\s*:\s*\[\s*\{\s*"index"\s*:\s*(\d+)')
 _DELTA: Final = re.compile(rb'"(?:content|text|reasoning|reasoning_content|arguments|refusal)"\s*:\s*"(?!")')
-_FINISH: Final = re.compile(rb'"finish_reason"\s*:\s*"')
 
 
 class BrokenStreamError(Exception):
@@ -141,7 +139,7 @@ class ChunkTap:
                 return self._exact(frame, out)
         if self._continuous:
             return self._pass(self._new_prefix + frame[start:], out)
-        if _NO_CHOICES.search(frame, start, comma_at):
+        if _has_no_choices(frame):
             return self._total(frame, self._new_prefix + frame[start:], out)
         if self._include and frame.endswith(b"null}"):
             return self._pass(self._new_prefix + frame[start:], out)
@@ -157,7 +155,7 @@ class ChunkTap:
             self.tally.deltas += len(_DELTA.findall(frame, start))
             return comma_at
         index = None
-        if self._many and not _NO_CHOICES.search(frame, start, comma_at):
+        if self._many and not _has_no_choices(frame):
             found = _INDEX.search(frame, start, comma_at)
             if found is None:
                 return -1
@@ -172,7 +170,7 @@ class ChunkTap:
         if self._held is not None:
             out.append(self._held)
             self._held = None
-        if not _FINISH.search(frame):
+        if b'"finish_reason":"' not in frame and b'"finish_reason": "' not in frame:
             out.append(frame)
             return
         self.finished = True
@@ -250,6 +248,10 @@ class ChunkTap:
         for start, end, replacement in sorted(edits, reverse=True):
             text = text[:start] + replacement + text[end:]
         return text
+
+
+def _has_no_choices(frame: bytes) -> bool:
+    return b'"choices":[]' in frame or b'"choices": []' in frame
 
 
 def _read(payload: bytes) -> tuple[str, dict[str, Member]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:
     import aiohttp
@@ -41,12 +41,13 @@ class Telemetry:
             return app
         from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 
-        return OpenTelemetryMiddleware(
+        traced = OpenTelemetryMiddleware(
             app,
             tracer_provider=self.provider,
             excluded_urls=UNTRACED_PATHS,
             exclude_spans=["receive", "send"],
         )
+        return without_query(traced)
 
     def trace_configs(self) -> list[aiohttp.TraceConfig] | None:
         """For the upstream client: a child span per attempt, and `traceparent` on its way to the engine."""
@@ -60,3 +61,12 @@ class Telemetry:
         """Send what is left."""
         if self.provider is not None:
             self.provider.shutdown()
+
+
+def without_query(app: ASGIApp) -> ASGIApp:
+    """Spans carry the whole URL. What a client puts behind the `?` is nobody's business; nothing here reads it."""
+
+    async def traced(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "query_string": b""} if scope["type"] == "http" else scope, receive, send)
+
+    return traced

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from starlette.types import Message, Receive, Scope, Send
@@ -44,6 +43,7 @@ class Exchange:
         "headroom",
         "method",
         "path",
+        "route",
         "started",
         "started_at",
         "status",
@@ -58,6 +58,7 @@ class Exchange:
         self.closing = closing
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.route = "unknown"
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.grant: Grant | None = None
         self.headroom: Headroom | None = None
@@ -78,14 +79,9 @@ class Exchange:
         except TimeoutError as error:
             raise BodyTimeoutError from error
 
-    @contextmanager
-    def departure(self, on_gone: Callable[[], None]) -> Iterator[None]:
-        """While inside, `on_gone` is called when the client goes away. The body has been read."""
-        watch = asyncio.get_running_loop().create_task(self._watch(on_gone))
-        try:
-            yield
-        finally:
-            watch.cancel()
+    def watch(self, on_gone: Callable[[], None]) -> asyncio.Task[None]:
+        """Until the task is cancelled, `on_gone` is called when the client goes away. The body has been read."""
+        return asyncio.get_running_loop().create_task(self._watch(on_gone))
 
     async def reply(self, status: int, body: bytes, headers: Headers, content_type: bytes | None = None) -> None:
         kind = JSON_TYPE if content_type is None else (b"content-type", content_type)

@@ -87,21 +87,20 @@ class Inference:
         return admission, choose(candidates, call.operation, self._turn)
 
     async def _stream(self, exchange: Exchange, open_call: OpenCall, order: list[Upstream]) -> None:
-        walk, status = self._walk, CallStatus.FAILED
+        status, watch = CallStatus.FAILED, self._open(exchange, open_call)
         try:
-            with walk.open_calls.track(open_call), exchange.departure(open_call.client_gone):
-                ending = await walk.relay.stream(open_call, order)
+            ending = await self._walk.relay.stream(open_call, order)
             status = ending.status
             exchange.fields["ended"] = ending.code
         finally:
+            self._close(open_call, watch)
             await self._settle(exchange, open_call, status)
         await exchange.finish(ending.frames)
 
     async def _whole(self, exchange: Exchange, open_call: OpenCall, order: list[Upstream]) -> None:
-        walk, status = self._walk, CallStatus.FAILED
+        status, watch = CallStatus.FAILED, self._open(exchange, open_call)
         try:
-            with walk.open_calls.track(open_call), exchange.departure(open_call.client_gone):
-                answer = await walk.relay.answer(open_call, order)
+            answer = await self._walk.relay.answer(open_call, order)
             status = CallStatus.OK
         except asyncio.CancelledError:
             why = open_call.take_stop()
@@ -112,8 +111,17 @@ class Inference:
             status = CallStatus.CANCELLED
             raise ClientGoneError from None
         finally:
+            self._close(open_call, watch)
             await self._settle(exchange, open_call, status)
         await exchange.reply(200, answer, [])
+
+    def _open(self, exchange: Exchange, open_call: OpenCall) -> asyncio.Task[None]:
+        self._walk.open_calls.add(open_call)
+        return exchange.watch(open_call.client_gone)
+
+    def _close(self, open_call: OpenCall, watch: asyncio.Task[None]) -> None:
+        watch.cancel()
+        self._walk.open_calls.remove(open_call)
 
     async def _settle(self, exchange: Exchange, open_call: OpenCall, status: CallStatus) -> None:
         event = await self._walk.settler.settle(open_call, status)

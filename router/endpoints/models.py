@@ -11,6 +11,7 @@ from contracts.catalog import Model
 from contracts.grant import Grant
 from router.authenticate import authenticate
 from router.endpoints.exchange import Exchange
+from router.endpoints.paths import MODEL_PREFIX
 from router.errors import MethodNotAllowedError, ModelNotFoundError
 from router.ports import KeyDirectory
 from router.snapshot import Snapshot, Snapshots
@@ -28,8 +29,8 @@ class Models:
         now = datetime.now(UTC)
         exchange.grant = await authenticate(exchange.headers, self._directory, now)
         usable = _usable(self._snapshots.latest(), exchange.grant, now)
-        name = scope["path_params"].get("model")
-        if name is None:
+        name = exchange.path.removeprefix(MODEL_PREFIX)
+        if name == exchange.path:
             return await exchange.reply_json({"object": "list", "data": list(usable.values())})
         if name not in usable:
             raise ModelNotFoundError(name)
