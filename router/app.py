@@ -24,7 +24,6 @@ from router.duties.heartbeat import Heartbeat
 from router.duties.probe import Probe
 from router.duties.reap import Reaper
 from router.duties.replay import Replay
-from router.duties.replay import Replay
 from router.endpoints.health import Health, Ready, Scrape
 from router.endpoints.inference import Inference, Walk
 from router.endpoints.models import Models
@@ -46,7 +45,6 @@ from router.relay import Relay
 from router.settings import Settings
 from router.settle import Settler
 from router.snapshot import Snapshots
-from router.spool import Spool, SpoolingLedger
 from router.spool import Spool, SpoolingLedger
 from router.telemetry import Telemetry
 from router.upstreams import Upstreams
@@ -87,10 +85,6 @@ async def connected(settings: Settings, registry: CollectorRegistry, log: JsonLo
         directory, catalog = OrgKeyDirectory(org), OrgCatalogSource(org)
         follower = Follower(feed, directory, catalog, registry, log)
         duties: list[tuple[str, Duty]] = [("follow", follower.run), ("reap", Reaper(ledger).run)]
-        if settings.spool_directory is not None:
-            spool = Spool(settings.spool_directory)
-            duties.append(("replay", Replay(spool, ledger).run))
-            ledger = SpoolingLedger(ledger, spool)
         if settings.spool_directory is not None:
             spool = Spool(settings.spool_directory)
             stack.callback(spool.close)

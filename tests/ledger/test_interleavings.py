@@ -47,17 +47,19 @@ TURNS = (0.001, 1.0, 9.0, 11.0, 70.0, 3600.0, 86_400.0, 5 * 86_400.0, 32 * 86_40
 
 calls = st.integers(0, CALLS - 1)
 counts = st.integers(0, 30)
-reserving = st.tuples(st.just("reserve"), calls, st.integers(0, 40_000), st.integers(0, 60))
+coarse = st.sampled_from([0, 1000, 10_000, 20_000, 40_000])
+"""Amounts that meet limits exactly."""
+reserving = st.tuples(st.just("reserve"), calls, coarse, st.integers(0, 60))
 steps = st.one_of(
     reserving,
     reserving,
-    st.tuples(st.just("extend"), calls, counts, st.integers(0, 20_000), counts),
+    st.tuples(st.just("extend"), calls, counts, coarse, counts),
     st.tuples(st.just("settle"), calls, counts),
     st.tuples(st.just("release"), calls),
     st.tuples(st.just("reap")),
     st.tuples(st.just("turn"), st.sampled_from(TURNS)),
 )
-amounts = st.none() | st.integers(20_000, 150_000)
+amounts = st.none() | st.sampled_from([20_000, 40_000, 70_000, 150_000])
 limits = st.fixed_dictionaries(
     {
         "day": amounts,
