@@ -9,13 +9,13 @@ from contextlib import ExitStack
 import pytest
 
 from tern.stack.process import free_port
+from tests.e2e.collector import Collector, collecting
 from tests.e2e.product import Product, Servers, catalog_for, running_servers
 from tests.fakes.serving import served
 from tests.fakes.upstream import FakeUpstream
 
-MODELS = ("tokens-8", "tokens-64+pace-10", "tokens-200+pace-2", "tokens-400+pace-5", "hang", "no-continuous")
+MODELS = ("tokens-8", "tokens-200+pace-2", "tokens-400+pace-5", "status-400", "status-500", "garbage-after-2")
 ROUTERS = 2
-UPSTREAM_PORT_COUNT = 1
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +31,16 @@ def upstream_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def product(servers: Servers, upstream_port: int) -> Iterator[Product]:
-    """Two routers, org_service, analytics and a worker, installed once and used by every story."""
+def collector() -> Iterator[Collector]:
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def product(servers: Servers, upstream_port: int, collector: Collector) -> Iterator[Product]:
+    """Two routers, org_service, analytics and a worker, installed once and used by every story. Traces are on."""
     made = Product(servers, servers.directory, [free_port() for _ in range(ROUTERS)])
+    made.router_settings = {"TRACES_ENDPOINT": collector.url}
     asyncio.run(made.install(catalog_for(MODELS, [f"http://127.0.0.1:{upstream_port}"])))
     with ExitStack() as stack:
         stack.callback(made.stop)
