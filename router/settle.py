@@ -14,7 +14,6 @@ from router.learned import Learned
 from router.open_calls import OpenCall
 from router.ports import Ledger, LedgerUnavailableError, SettleOutcome
 
-RETRY_SECONDS: Final = 1.0
 RETRIES: Final = 60
 """Longer than any lease: after that the reaper has done it."""
 MOST_PENDING_RELEASES: Final = 1000
@@ -34,7 +33,10 @@ class SettleObserver(Protocol):
 class Settler:
     """Each step is idempotent by call id, so a step whose outcome is unknown is simply taken again."""
 
-    def __init__(self, ledger: Ledger, learned: Learned, observer: SettleObserver) -> None:
+    def __init__(
+        self, ledger: Ledger, learned: Learned, observer: SettleObserver, retry_seconds: float = 1.0
+    ) -> None:
+        self._retry_seconds = retry_seconds
         self._ledger = ledger
         self._learned = learned
         self._observer = observer
@@ -80,7 +82,7 @@ class Settler:
             await step()
         except LedgerUnavailableError as error:
             self._observer.unsettled(call_id, error)
-            self._later(step, RETRY_SECONDS)
+            self._later(step, self._retry_seconds)
         except asyncio.CancelledError:
             self._later(step, 0.0)
             raise
@@ -96,7 +98,7 @@ class Settler:
             try:
                 return await step()
             except LedgerUnavailableError:
-                delay_seconds = RETRY_SECONDS
+                delay_seconds = self._retry_seconds
         return None
 
     def _used(self, open_call: OpenCall, status: CallStatus) -> tuple[Tokens, UsageSource] | None:

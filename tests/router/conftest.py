@@ -22,6 +22,7 @@ from router.log import JsonLog
 from router.memory_ledger import MemoryLedger
 from router.ports import Balance
 from router.settings import Settings
+from router.telemetry import Telemetry
 from tests.fakes.directory import MemoryCatalog, MemoryDirectory
 from tests.fakes.serving import served
 from tests.fakes.upstream import FakeUpstream
@@ -129,14 +130,21 @@ def ledger() -> MemoryLedger:
 
 
 @pytest.fixture
-async def house(router_settings: dict[str, Any], ledger: MemoryLedger) -> AsyncIterator[House]:
+def telemetry() -> Telemetry:
+    return Telemetry(None)
+
+
+@pytest.fixture
+async def house(
+    router_settings: dict[str, Any], ledger: MemoryLedger, telemetry: Telemetry
+) -> AsyncIterator[House]:
     upstream, spare, directory = FakeUpstream(), FakeUpstream(), MemoryDirectory()
     log = io.StringIO()
     async with contextlib.AsyncExitStack() as stack:
         first, _ = await stack.enter_async_context(served(upstream, lifespan=False))
         catalog = MemoryCatalog([f"{first}/v1"])
         deps = Deps(ledger=ledger, directory=directory, catalog=catalog)
-        app = create_app(settings_for_tests(**router_settings), deps, JsonLog(log))
+        app = create_app(settings_for_tests(**router_settings), deps, JsonLog(log), telemetry)
         url, _ = await stack.enter_async_context(served(app))
         http = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=20))
         house = House(url, app, ledger, directory, catalog, upstream, spare, http, log, directory.issue())
