@@ -63,10 +63,8 @@ class Wiring:
 
 async def prepare(wiring: Wiring, plan: Plan) -> Installation:
     """Bring both databases up to date, and the organization and the catalog about."""
-    await asyncio.gather(
-        asyncio.to_thread(analytics.migrate.migrate, wiring.analytics_database_url),
-        org_service.migrate.migrate(wiring.org_database_url),
-    )
+    await asyncio.to_thread(analytics.migrate.migrate, wiring.analytics_database_url)
+    await org_service.migrate.migrate(wiring.org_database_url)  # after it: Alembic's context is a global
     return await bootstrap(wiring.org_database_url, plan)
 
 

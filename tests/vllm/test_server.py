@@ -1,4 +1,4 @@
-"""What a client of `vllm serve` sees: chat, streams, usage, and an end to generation when it hangs up."""
+"""What a client of `vllm serve` sees, and of the router in front of it: chat, streams, usage, an end on hang-up."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from openai import OpenAI
 
+from tests.vllm.gateway import Gateway, tern_in_front_of
 from tests.vllm.server import MODEL, Server, vllm_serve
 
-MESSAGES = [{"role": "user", "content": "Tell me about three values."}]
+MESSAGES = [{"role": "user", "content": "What is a ternary model?"}]
 LONG = 900
 
 
@@ -21,9 +22,19 @@ def server(served_checkpoint: Path) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture
-def client(server: Server) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0) as sdk:
+@pytest.fixture(scope="module")
+def gateway(server: Server) -> Iterator[Gateway]:
+    with tern_in_front_of(server.url) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=["direct", "through the router"])
+def client(request: pytest.FixtureRequest, server: Server) -> Iterator[OpenAI]:
+    base_url, api_key = f"{server.url}/v1", "unused"
+    if request.param == "through the router":
+        gateway = request.getfixturevalue("gateway")
+        base_url, api_key = gateway.base_url, gateway.api_key
+    with OpenAI(base_url=base_url, api_key=api_key, max_retries=0) as sdk:
         yield sdk
 
 
