@@ -15,7 +15,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ternary_kernels.planes import gdc_launch_dependents, gdc_wait, plane_halves, plane_values, round_to
+from ternary_kernels.planes import gdc_launch_dependents, gdc_wait, plane_halves, plane_values, product, round_to
 
 
 @triton.jit
@@ -70,7 +70,7 @@ def grouped(
             tile = tl.load(x_at + group * group_step + plane * plane_step, mask=ok, other=0)
             acc = _product(w, tile, acc, plane, A8, ASM)
         s = tl.load(scale + rows * groups + group, mask=row_ok, other=0.0)
-        total += acc.to(tl.float32) * s[:, None]
+        total += product(acc.to(tl.float32), s[:, None], ASM)
     if PDL:
         gdc_launch_dependents()
     if A8:

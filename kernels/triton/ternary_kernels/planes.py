@@ -132,6 +132,17 @@ def round_half_even(value, ASM: tl.constexpr):
 
 
 @triton.jit
+def product(left, right, ASM: tl.constexpr):
+    """left * right in float32, rounded before anything is added: an explicit .rn is never fused into an FMA."""
+    if ASM:
+        return tl.inline_asm_elementwise(
+            "mul.rn.f32 $0, $1, $2;", "=r,r,r", [left, right], dtype=tl.float32, is_pure=True, pack=1
+        )
+    else:
+        return left * right
+
+
+@triton.jit
 def round_to(value, dtype: tl.constexpr, ASM: tl.constexpr):
     """float32 -> `dtype`, to nearest, ties to even. The interpreter's own cast to bfloat16 cuts off."""
     if ASM or dtype != tl.bfloat16:
