@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +17,7 @@ from org_service.migrate import Phase, migrate
 from org_service.settings import Settings, UnknownSettingError, load
 
 
-def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m org_service", description="Tern's control plane")
     parser.add_argument("--check-config", action="store_true", help="validate the configuration, show it and stop")
     commands = parser.add_subparsers(dest="command")

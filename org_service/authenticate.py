@@ -42,6 +42,13 @@ async def authenticate(session: AsyncSession, secret: str, now: datetime) -> Cal
     return found
 
 
+async def take_turn(session: AsyncSession, organization_id: str) -> None:
+    """Wait until no other write of the organization is under way. Writes are few; one after another they need no
+    thought about what another does meanwhile: the last owner stays, a key rotated twice has one lasting secret."""
+    query = select(Organization.id).where(Organization.id == organization_id).with_for_update(key_share=True)
+    await session.execute(query)
+
+
 async def find_admin(session: AsyncSession, key_hash: str, now: datetime) -> Caller | Refusal:
     query = (
         select(AdminKey, Organization.is_operator, User.email)

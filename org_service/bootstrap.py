@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from contracts import catalog as contract
@@ -46,6 +47,10 @@ from org_service.users.schemas import UserCreate
 FIRST: Final = Cut(after=None, before=None, limit=1, descending=False)
 
 
+_ADVISORY_LOCK: Final = 0x626F6F74
+"""Two first starts at once found one organization."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What should be there afterwards. With `exclusive_upstreams`, no other upstream stays. `fresh_keys` makes new
@@ -81,6 +86,7 @@ async def bootstrap(database_url: str, plan: Plan) -> Installation:
 
 
 async def _bootstrap(session: AsyncSession, plan: Plan) -> Installation:
+    await session.execute(select(func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
     operator = await orgs.find_operator(session)
     if operator is None:
         installation = await _found(session, plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -30,7 +31,7 @@ class Settings(BaseSettings):
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="least level logged"
     )
-    pool_connections: int = Field(default=10, ge=2, description="most connections to PostgreSQL per process")
+    pool_connections: int = Field(default=10, ge=4, description="most connections to PostgreSQL per process")
     connect_timeout_seconds: float = Field(default=3.0, gt=0, description="for a new connection to PostgreSQL")
     statement_timeout_seconds: float = Field(default=10.0, gt=0, description="longest statement in PostgreSQL")
     redis_timeout_seconds: float = Field(default=2.0, gt=0, description="for one command to Redis")
@@ -39,8 +40,10 @@ class Settings(BaseSettings):
     change_feed_entries: int = Field(default=20_000, ge=100, description="about how many changes the feed keeps")
 
 
-def load(environ: Mapping[str, str]) -> Settings:
-    """Settings from the process environment; an unknown TERN_ORG_ name raises UnknownSettingError."""
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the process's environment, or from the one given; an unknown TERN_ORG_ name raises
+    UnknownSettingError."""
+    environ = os.environ if environ is None else environ
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     ours = {name.upper() for name in environ if name.upper().startswith(PREFIX)} - known
     unknown = sorted(name for name in ours if not _INJECTED_BY_KUBERNETES.match(name))

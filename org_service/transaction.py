@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from org_service.authenticate import Caller, authenticate, present_service_token
+from org_service.authenticate import Caller, authenticate, present_service_token, take_turn
 from org_service.errors import ForbiddenError, NotAuthenticatedError
 from org_service.parts import Parts
+
+_READS: Final = ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ async def _as_admin(request: Request, credentials: Credentials) -> AsyncIterator
         caller = await authenticate(session, secret, now)
         request.scope["tern.organization_id"] = caller.organization_id
         _check_organization(request, caller)
+        if request.method not in _READS:
+            await take_turn(session, caller.organization_id)
         yield Transaction(session, caller, now)
 
 

@@ -10,7 +10,7 @@ from contracts.topology import CATALOG_PATH, RESOLVE_ADMIN_KEY_PATH, RESOLVE_KEY
 from org_service.resolve import service
 from org_service.transaction import Service
 
-router = APIRouter(tags=["Internal"])
+router = APIRouter(tags=["Internal"], include_in_schema=False)
 
 
 @router.post(RESOLVE_KEY_PATH)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from org_service.level import Level
@@ -18,8 +18,10 @@ from org_service.tables import (
     Organization,
     Project,
     RateLimit,
+    ServiceAccount,
     SpendAlert,
     SpendLimit,
+    User,
 )
 
 Row = TypeVar("Row", SpendLimit, SpendAlert, RateLimit, ConcurrencyLimit, ModelPermission)
@@ -30,15 +32,19 @@ class KeyFacts:
     secret: ApiKeySecret
     key: ApiKey
     project: Project
+    owner_left: bool
     version: int
 
 
 async def find_key(session: AsyncSession, key_hash: str) -> KeyFacts | None:
+    owner_left = func.coalesce(User.removed_at, ServiceAccount.deleted_at).is_not(None)
     query = (
-        select(ApiKeySecret, ApiKey, Project, Organization.version)
+        select(ApiKeySecret, ApiKey, Project, owner_left, Organization.version)
         .join(ApiKey, ApiKey.id == ApiKeySecret.key_id)
         .join(Project, Project.id == ApiKey.project_id)
         .join(Organization, Organization.id == ApiKey.organization_id)
+        .outerjoin(User, User.id == ApiKey.user_id)
+        .outerjoin(ServiceAccount, ServiceAccount.id == ApiKey.service_account_id)
         .where(ApiKeySecret.key_hash == key_hash)
     )
     row = (await session.execute(query)).one_or_none()

@@ -42,7 +42,7 @@ async def resolve_key(internal: Internal, key_hash: str) -> Resolution:
 
 
 def _refusal(internal: Internal, facts: KeyFacts) -> Refusal | None:
-    if facts.key.revoked_at is not None or facts.secret.revoked_at is not None:
+    if facts.owner_left or facts.key.revoked_at is not None or facts.secret.revoked_at is not None:
         return Refusal.REVOKED
     if facts.project.archived_at is not None:
         return Refusal.ARCHIVED

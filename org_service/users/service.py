@@ -52,6 +52,8 @@ async def remove(transaction: Transaction, user_id: str) -> None:
     user.removed_at = transaction.now
     await revoke.of_user(transaction, user.id)
     await admin_keys.revoke_of_user(transaction, user.id)
+    if await admin_keys.count_lasting(transaction) == 0:
+        raise ConflictError("An organization keeps at least one lasting admin key.", code="last_admin_key")
     await outbox.announce(
         transaction.session, transaction.organization_id, [Change(kind=ChangeKind.USER, id=user.id)]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,6 +59,22 @@ async def test_secrets_are_given_once(database_url: str) -> None:
     assert first.admin_key is not None
     assert (second.organization_id, second.api_key, second.admin_key) == (first.organization_id, None, None)
     assert first.api_key not in repr(first)
+
+
+async def test_keys_that_were_lost_are_made_anew_in_the_same_organization(database_url: str) -> None:
+    await migrate(database_url)
+    first = await bootstrap(database_url, Plan())
+    again = await bootstrap(database_url, Plan(fresh_keys=True))
+    assert (again.organization_id, again.project_id) == (first.organization_id, first.project_id)
+    assert again.api_key not in (None, first.api_key)
+    assert again.admin_key not in (None, first.admin_key)
+
+
+async def test_two_first_starts_at_once_found_one_organization(database_url: str) -> None:
+    await migrate(database_url)
+    made = await asyncio.gather(*(bootstrap(database_url, Plan()) for _ in range(4)))
+    assert len({each.organization_id for each in made}) == 1
+    assert len([each for each in made if each.admin_key is not None]) == 1
 
 
 async def test_the_catalog_is_brought_about_and_then_left_alone(org: Running) -> None:
