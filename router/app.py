@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contracts.catalog import Operation
+from router.bounded_ledger import BoundedLedger
 from router.broker import AmqpBroker
 from router.catalog_source import OrgCatalogSource
 from router.duties.drain import DirtyShards, Drain
@@ -90,6 +91,8 @@ async def connected(settings: Settings, registry: CollectorRegistry, log: JsonLo
             stack.callback(spool.close)
             duties.append(("replay", Replay(spool, ledger).run))
             ledger = SpoolingLedger(ledger, spool)
+        if settings.ledger_outage == "bounded":
+            ledger = BoundedLedger(ledger, settings.bounded_allowance_nano_usd)
         if settings.amqp_url is not None:
             broker = AmqpBroker(settings.amqp_url.get_secret_value())
             stack.push_async_callback(broker.close)
@@ -139,7 +142,7 @@ class RouterApp(Starlette):
                     duty.cancel()
                 await asyncio.gather(*duties, return_exceptions=True)
                 await walk.upstreams.close()
-                self.telemetry.close()
+                await asyncio.to_thread(self.telemetry.close)
 
     def drain(self) -> None:
         """Unready from now on; every reply asks its client for a new connection."""
@@ -193,10 +196,9 @@ class RouterApp(Starlette):
     async def _forever(self, name: str, duty: Duty) -> None:
         """A duty that fails starts again; its failure is loud, never the end of the process."""
         while True:
-            try:
-                await duty()
-            except Exception as error:  # noqa: BLE001 - the loop of the duties
-                self.log.error("duty_failed", duty=name, error=repr(error))
+            async with running(duty) as task:
+                await asyncio.wait({task})
+            self.log.error("duty_failed", duty=name, error=repr(task.exception()))
             await asyncio.sleep(DUTY_RESTART_SECONDS)
 
 
@@ -209,6 +211,16 @@ def create_app(
     """The router over `deps`; without them over the real adapters that `settings` names."""
     log = log or JsonLog(sys.stderr, settings.log_level == "debug")
     return RouterApp(settings, deps, log, telemetry or Telemetry.to(settings.traces_endpoint))
+
+
+@asynccontextmanager
+async def running(duty: Duty) -> AsyncIterator[asyncio.Task[None]]:
+    """The duty as a task that does not outlive the block."""
+    task = asyncio.ensure_future(duty())
+    try:
+        yield task
+    finally:
+        task.cancel()
 
 
 def _without_catalog(catalog: OrgCatalogSource) -> str | None:

@@ -6,9 +6,9 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from router.duties.heartbeat import Patience
@@ -78,6 +78,12 @@ class Settings(BaseSettings):
     traces_endpoint: str | None = None
     """Where OpenTelemetry traces go (OTLP over HTTP); None: none are made."""
 
+
+    @model_validator(mode="after")
+    def _bounded_needs_a_spool(self) -> Self:
+        if self.ledger_outage == "bounded" and self.spool_directory is None:
+            raise ValueError("ledger_outage=bounded needs a spool_directory for the settlements of the outage")
+        return self
 
     def relay_limits(self) -> RelayLimits:
         salt = self.cache_salt_secret

@@ -1,5 +1,5 @@
-"""Traces through OpenTelemetry's own instrumentation packages: off unless an endpoint is set; until then they are not
-even imported. Spans carry methods, paths, statuses and addresses; never a header, a prompt or an answer."""
+"""Traces through OpenTelemetry's own instrumentation packages: off unless an endpoint is set; until then they are
+not even imported. Spans carry methods, paths, statuses and addresses; never a header, a prompt or an answer."""
 
 from __future__ import annotations
 
