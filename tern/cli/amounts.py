@@ -12,6 +12,7 @@ from tern.cli.problems import WrongUseError
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 CENTS_PER_USD: Final = 100
 NANO_PER_USD: Final = 1_000_000_000
+MOST: Final = 10**15
 
 
 def cents(text: str) -> int:
@@ -29,7 +30,7 @@ def _scaled(text: str, factor: int, wanted: str) -> int:
         amount = Decimal(text.strip().removeprefix("$")) * factor
     except InvalidOperation:
         raise WrongUseError(f"'{text}' is no amount: write {wanted}.") from None
-    if not amount.is_finite() or amount < 0 or amount != amount.to_integral_value():
+    if not amount.is_finite() or not 0 <= amount <= MOST or amount != amount.to_integral_value():
         raise WrongUseError(f"'{text}' is no amount: write {wanted}.")
     return int(amount)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import typer
 from rich.console import Console
@@ -17,6 +18,9 @@ from rich.table import Table
 from tern.cli.environment import read_environment
 from tern.cli.gateway import Gateway
 from tern.cli.problems import RefusedError, WrongUseError
+
+PIPE_WIDTH: Final = 250
+"""Columns where no terminal says how many there are: an id in a pipe must stay whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ def open_session(context: typer.Context, as_json: bool) -> Session:
     """Reads the environment of the process once; the gateway is closed with the command."""
     gateway = Gateway(read_environment(os.environ, Path.cwd()))
     context.call_on_close(gateway.close)
-    return Session(gateway, Console(), as_json)
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Session(gateway, Console(width=width), as_json)
 
 
 def session_of(context: typer.Context) -> Session:
@@ -75,7 +80,8 @@ def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str |
     """A table of plain texts; columns whose name ends in `>` are numbers and stand right."""
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column.removesuffix(">"), justify="right" if column.endswith(">") else "left")
+        justify: Literal["left", "right"] = "right" if column.endswith(">") else "left"
+        table.add_column(column.removesuffix(">"), justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     return table

@@ -62,7 +62,7 @@ def usage(
     if width == "1d":
         _add_costs(session, start, by, lines)
     if session.as_json:
-        session.say_json({"start_time": start, "by": by, "lines": _as_data(lines), "tokens": tokens})
+        session.say_json({"start_time": start, "by": by, "lines": _as_data(lines, width), "tokens": tokens})
         return
     _show(session, lines, tokens, width, by)
 
@@ -130,6 +130,7 @@ def _total(lines: dict[str, Line]) -> Line:
     return Line(*(sum(getattr(line, name) for line in lines.values()) for name in names))
 
 
-def _as_data(lines: dict[str, Line]) -> list[dict[str, Any]]:
-    names = ("requests", "input_tokens", "cached_tokens", "output_tokens", "cost_nano_usd")
+def _as_data(lines: dict[str, Line], width: str) -> list[dict[str, Any]]:
+    cost = ("cost_nano_usd",) if width == "1d" else ()
+    names = ("requests", "input_tokens", "cached_tokens", "output_tokens", *cost)
     return [{"name": name, **{field: getattr(line, field) for field in names}} for name, line in lines.items()]
