@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import sys
 
 import uvicorn
@@ -24,7 +23,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--check-config", action="store_true", help="validate the settings and show them")
     given = parser.parse_args(arguments)
     try:
-        settings = from_environment(os.environ)
+        settings = from_environment()
     except (UnknownSettingError, ValidationError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

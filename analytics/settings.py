@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Final, Self
@@ -75,9 +76,9 @@ class UnknownSettingError(ValueError):
     """A name under our prefix that is no setting: most likely a typing error."""
 
 
-def from_environment(environ: Mapping[str, str]) -> Settings:
-    """Settings from `environ`; raises UnknownSettingError or pydantic's ValidationError."""
-    refuse_unknown_names(environ)
+def from_environment() -> Settings:
+    """The process's settings; raises UnknownSettingError or pydantic's ValidationError."""
+    refuse_unknown_names(os.environ)
     return Settings()
 
 
