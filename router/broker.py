@@ -56,6 +56,19 @@ class AmqpBroker:
             await self.close()
             raise BrokerUnavailableError("the connection to RabbitMQ broke") from error
 
+    async def is_queue_empty(self) -> bool:
+        """Whether no event waits for analytics; False where the broker cannot say."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._ready_exchange()
+                if self._connection is None:
+                    return False
+                async with self._connection.channel() as channel:
+                    queue = await channel.declare_queue(USAGE_QUEUE, passive=True)
+                return not queue.declaration_result.message_count
+        except (aio_pika.exceptions.AMQPError, OSError, RuntimeError, TimeoutError):
+            return False
+
     async def close(self) -> None:
         connection, self._connection, self._exchange = self._connection, None, None
         if connection is not None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import uuid
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from contracts.grant import Grant, LevelKind
 from contracts.pricing import Tokens
 from contracts.usage_event import UsageEvent, encode
+from router.kept import KeptSettlements
 from router.ledger_plan import (
     Account,
     PlanBook,
     StepKeys,
     counted_text,
     deadlines_key,
-    epoch_key,
     from_us,
     record_key,
     to_us,
@@ -29,12 +30,14 @@ from router.ports import (
     Headroom,
     LedgerUnavailableError,
     Overdue,
+    PricedAmount,
     Refused,
     Reservation,
     ReserveRequest,
     SettleOutcome,
     UnpricedError,
 )
+from router.recovery import Recovery
 from router.redis_connection import Argument
 
 REMEMBER_SECONDS: Final = 2 * 24 * 3600
@@ -52,6 +55,8 @@ class RedisLedger:
         lease_seconds: float = 10.0,
         remember_seconds: int = REMEMBER_SECONDS,
         on_settled: Callable[[int], None] = lambda shard: None,
+        kept: KeptSettlements | None = None,
+        recovery: Recovery | None = None,
         clock: Callable[[], int] | None = None,
     ) -> None:
         self._pipeline = pipeline
@@ -60,12 +65,16 @@ class RedisLedger:
         self._lease_us = int(lease_seconds * 1_000_000)
         self._remember_seconds = remember_seconds
         self._on_settled = on_settled
+        self._kept = KeptSettlements() if kept is None else kept
+        self._recovery = Recovery(pipeline, self._kept) if recovery is None else recovery
         self._clock = clock
+        self._replaying: set[asyncio.Task[None]] = set()
+        pipeline.on_reconnected.append(self._replay_kept)
 
     async def reserve(self, request: ReserveRequest) -> Reservation | Refused:
         plan = self._plans.plan(request.grant, request.model_id)
         pairs = plan.amounts(request.amounts)
-        arguments: list[Argument] = [self._lease_us, plan.limits, request.tokens, plan.facts(request), *pairs]
+        arguments: list[Argument] = [self._lease_us, plan.limits, request.tokens, plan.facts(request.seed), *pairs]
         reply = await self._step(plan.keys, self._scripts.reserve, request.call_id, arguments)
         match reply[0]:
             case b"ok":
@@ -82,11 +91,16 @@ class RedisLedger:
         keys = self._plans.plan(reservation.grant, reservation.model_id).keys
         arguments = (self._lease_us, counted_text(counted), more_nano_usd, more_tokens)
         reply = await self._step(keys, self._scripts.extend, reservation.call_id, arguments)
+        if reply[0] == b"missing":
+            await self._restore(reservation, counted)
+            reply = await self._step(keys, self._scripts.extend, reservation.call_id, arguments)
         return ExtendOutcome(reply[0].decode())
 
     async def settle(self, reservation: Reservation, event: UsageEvent) -> SettleOutcome:
         keys = self._plans.plan(reservation.grant, reservation.model_id).keys
-        return await self._settle(keys, event)
+        outcome = await self._settle(keys, event)
+        self._kept.add(keys.shard, event)
+        return outcome
 
     async def replay(self, event: UsageEvent) -> SettleOutcome:
         """Settle from the event alone, as the spool does."""
@@ -126,6 +140,28 @@ class RedisLedger:
             self._on_settled(keys.shard)
         return outcome
 
+    async def _restore(self, reservation: Reservation, counted: Tokens) -> None:
+        """Put back a call that a crash of Redis swallowed; what it held beyond its reserve is forgotten."""
+        plan = self._plans.plan(reservation.grant, reservation.model_id)
+        plan.amounts((PricedAmount(reservation.price, reservation.reserved_nano_usd),))
+        amount, tokens = reservation.reserved_nano_usd, reservation.reserved_tokens
+        arguments = (self._lease_us, to_us(reservation.occurred_at), amount, tokens, plan.limits)
+        facts = plan.facts(reservation.seed)
+        said = (*arguments, facts, counted_text(counted))
+        await self._step(plan.keys, self._scripts.restore, reservation.call_id, said)
+
+    def _replay_kept(self) -> None:
+        """After a reconnect: Redis may have crashed and lost the last moments before its log reached the disk."""
+        task = asyncio.create_task(self._settle_kept(), name="replay-kept")
+        self._replaying.add(task)
+        task.add_done_callback(self._replaying.discard)
+
+    async def _settle_kept(self) -> None:
+        for shard in self._kept.shards():
+            with contextlib.suppress(LedgerUnavailableError):
+                for event in self._kept.of_shard(shard):
+                    await self.replay(event)
+
     async def _overdue(self, shard: int, call_id: str) -> Overdue:
         flat = await self._pipeline.command(shard, "HGETALL", record_key(shard, call_id))
         texts = [value.decode() for value in flat]
@@ -138,8 +174,10 @@ class RedisLedger:
         of_call, said = keys.of_call(call_id), (self._now(), call_id, *arguments)
         reply = await self._pipeline.call(keys.shard, script, of_call, said)
         if reply[0] == b"lost":
-            await self._pipeline.command(keys.shard, "SET", epoch_key(keys.shard), uuid.uuid4().hex, "NX")
+            await self._recovery.recover(keys.organization_id)
             reply = await self._pipeline.call(keys.shard, script, of_call, said)
+            if reply[0] == b"lost":
+                raise LedgerUnavailableError("the counters were lost again")
         return reply
 
 

@@ -12,7 +12,7 @@ from contracts.catalog import Price
 from contracts.grant import Grant, Level, LevelKind
 from contracts.pricing import Tokens
 from contracts.topology import outbox_stream, shard_of, shard_tag
-from router.ports import PricedAmount, ReserveRequest
+from router.ports import EventSeed, PricedAmount
 
 PLANS_KEPT: Final = 8192
 LARGEST_EXACT: Final = 2**53
@@ -27,6 +27,12 @@ def to_us(at: datetime) -> int:
 
 def from_us(at_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at_us)
+
+
+def periods_at(at_us: int) -> tuple[str, str]:
+    """The names of the day and of the month (UTC) that contain a moment."""
+    at = from_us(at_us)
+    return f"d{at:%Y-%m-%d}", f"m{at:%Y-%m}"
 
 
 def counted_text(counted: Tokens) -> str:
@@ -57,8 +63,9 @@ class Account:
         return tuple(zip(LevelKind, ids, strict=True))
 
 
-def epoch_key(shard: int) -> str:
-    return f"tern:{shard_tag(shard)}:epoch"
+def epoch_key(shard: int, organization_id: str) -> str:
+    """Stands while the organization's counters can be trusted."""
+    return f"tern:{shard_tag(shard)}:epoch:{organization_id}"
 
 
 def deadlines_key(shard: int) -> str:
@@ -82,6 +89,7 @@ def level_key(shard: int, organization_id: str, kind: LevelKind, level_id: str) 
 class StepKeys:
     """The keys of one account's steps, in the order that every script declares them."""
 
+    organization_id: str
     shard: int
     tag: str
     epoch: str
@@ -93,7 +101,15 @@ class StepKeys:
     def of(cls, account: Account) -> StepKeys:
         shard = account.shard
         levels = tuple(level_key(shard, account.organization_id, *level) for level in account.level_ids())
-        return cls(shard, shard_tag(shard), epoch_key(shard), deadlines_key(shard), outbox_stream(shard), levels)
+        return cls(
+            organization_id=account.organization_id,
+            shard=shard,
+            tag=shard_tag(shard),
+            epoch=epoch_key(shard, account.organization_id),
+            deadlines=deadlines_key(shard),
+            outbox=outbox_stream(shard),
+            levels=levels,
+        )
 
     def of_call(self, call_id: str) -> tuple[str, ...]:
         record, done = f"tern:{self.tag}:call:{call_id}", f"tern:{self.tag}:done:{call_id}"
@@ -146,9 +162,8 @@ class Plan:
         }
         return cls(grant, StepKeys.of(Account.of(grant)), limits, json.dumps(facts, separators=(",", ":"))[:-1])
 
-    def facts(self, request: ReserveRequest) -> str:
+    def facts(self, seed: EventSeed) -> str:
         """What a reaper needs to write the event of this call, as JSON."""
-        seed = request.seed
         return (
             f'{self._facts},"prices":{self._prices_json},"operation":"{seed.operation.value}",'
             f'"stream":{"true" if seed.stream else "false"},"input_tokens":{seed.input_tokens}}}'

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.resources import files
 from typing import Final
 
 RECORD_VERSION: Final = 1
 """Written into every reservation's record. A step refuses a record of another version, so during a rolling deploy
 each version ends the calls that it began."""
+STEPS: Final = ("reserve", "extend", "settle", "release", "reap", "restore")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +31,20 @@ class LedgerScripts:
     settle: Script
     release: Script
     reap: Script
+    restore: Script
     overdue: Script
+    rebuild: Script
 
     @classmethod
     def load(cls) -> LedgerScripts:
         """Raises ValueError where a file's version line disagrees with RECORD_VERSION."""
         levels = _read("levels")
-        steps = {name: levels + _read(name) for name in ("reserve", "extend", "settle", "release", "reap")}
+        steps = {name: levels + _read(name) for name in STEPS}
         scripts = {name: Script.of(name, source) for name, source in steps.items()}
-        return cls(**scripts, overdue=Script.of("overdue", _read("overdue")))
+        return cls(**scripts, **{name: Script.of(name, _read(name)) for name in ("overdue", "rebuild")})
 
     def all(self) -> tuple[Script, ...]:
-        return (self.reserve, self.extend, self.settle, self.release, self.reap, self.overdue)
+        return tuple(getattr(self, field.name) for field in fields(self))
 
 
 def _read(name: str) -> str:

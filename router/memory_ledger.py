@@ -24,6 +24,7 @@ from router.ports import (
     Headroom,
     LedgerUnavailableError,
     Overdue,
+    PricedAmount,
     Refused,
     Reservation,
     ReserveRequest,
@@ -102,7 +103,7 @@ class MemoryLedger:
             index,
             amount,
             request.tokens,
-            plan.facts(request),
+            plan.facts(request.seed),
             self._due(now_us),
         )
         return reservation
@@ -110,10 +111,10 @@ class MemoryLedger:
     async def extend(
         self, reservation: Reservation, counted: Tokens, more_nano_usd: int = 0, more_tokens: int = 0
     ) -> ExtendOutcome:
-        record = self._open.get(reservation.call_id)
-        if record is None:
+        if reservation.call_id in self._done:
             return ExtendOutcome.GONE
         now_us = self.clock()
+        record = self._open.get(reservation.call_id) or self._restore(reservation, now_us)
         record.deadline_us, record.counted = self._due(now_us), counted_text(counted)
         for level, limits in zip(record.levels, record.limits, strict=True):
             for period, limit in limits.get("spend", ()):
@@ -178,6 +179,23 @@ class MemoryLedger:
             Balance(level.kind, level.id, dict(level.spent), dict(level.held), level.slots)
             for level in self._levels_of(Account.of(grant))
         ]
+
+    def _restore(self, reservation: Reservation, now_us: int) -> _Record:
+        """Put back a call that the ledger lost; its router still holds it, so no limit is asked again."""
+        plan, periods = (
+            Plan.of(reservation.grant, reservation.model_id),
+            Periods.at(to_us(reservation.occurred_at)),
+        )
+        amount, tokens = reservation.reserved_nano_usd, reservation.reserved_tokens
+        plan.amounts((PricedAmount(reservation.price, amount),))
+        levels, facts = self._levels_of(Account.of(reservation.grant)), plan.facts(reservation.seed)
+        for level in levels:
+            level.change(periods, held=amount, spent=0, slots=1)
+        record = _Record(
+            reservation, periods, levels, json.loads(plan.limits), 0, amount, tokens, facts, self._due(now_us)
+        )
+        self._open[reservation.call_id] = record
+        return record
 
     def _levels_of(self, account: Account) -> list[MemoryLevel]:
         found = []

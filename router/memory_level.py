@@ -6,11 +6,10 @@ import calendar
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, Final
 
 from contracts.grant import LevelKind
-from router.ledger_plan import from_us
+from router.ledger_plan import from_us, periods_at
 from router.ports import Dimension, Refused
 
 DAY_US: Final = 86_400_000_000
@@ -31,8 +30,7 @@ class Periods:
 
     @classmethod
     def at(cls, at_us: int) -> Periods:
-        at = from_us(at_us)
-        return cls(f"d{at:%Y-%m-%d}", f"m{at:%Y-%m}")
+        return cls(*periods_at(at_us))
 
     def names(self) -> tuple[str, str, str]:
         return (self.day, self.month, self.none)
@@ -116,9 +114,9 @@ class MemoryLevel:
 
     def prune(self, now_us: int) -> None:
         """Forget the periods that no open call and no late settlement of a reaped one can need any more."""
-        now = from_us(now_us)
-        oldest = {"d": f"d{now - timedelta(days=KEEP_DAYS):%Y-%m-%d}"}
-        oldest["m"] = f"m{now - timedelta(days=KEEP_MONTH_DAYS):%Y-%m}"
+        oldest_day, _ = periods_at(now_us - KEEP_DAYS * DAY_US)
+        _, oldest_month = periods_at(now_us - KEEP_MONTH_DAYS * DAY_US)
+        oldest = {"d": oldest_day, "m": oldest_month}
         for name, held in list(self.held.items()):
             if name != "all" and name < oldest[name[0]] and held == self.spent.get(name, 0):
                 del self.held[name]

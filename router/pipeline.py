@@ -51,6 +51,7 @@ class RedisNode:
         timeout_seconds: float,
         on_connected: Callable[[RedisConnection], Awaitable[None]],
         on_unreachable: Callable[[], Awaitable[None]],
+        on_reconnected: Callable[[], None],
     ) -> None:
         self.address = address
         self.standing: RedisConnection | None = None
@@ -58,6 +59,7 @@ class RedisNode:
         self._timeout_seconds = timeout_seconds
         self._on_connected = on_connected
         self._on_unreachable = on_unreachable
+        self._on_reconnected = on_reconnected
         self._first_attempt: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._keeper = asyncio.create_task(self._keep_connected(), name="redis-node")
 
@@ -80,7 +82,7 @@ class RedisNode:
             self.standing = None
 
     async def _keep_connected(self) -> None:
-        pause_seconds = FIRST_RETRY_SECONDS
+        pause_seconds, stood_before = FIRST_RETRY_SECONDS, False
         while True:
             try:
                 self.standing = await self._connect()
@@ -90,6 +92,9 @@ class RedisNode:
             if not self._first_attempt.done():
                 self._first_attempt.set_result(None)
             if self.standing is not None:
+                if stood_before:
+                    self._on_reconnected()
+                stood_before = True
                 await asyncio.shield(self.standing.lost)
                 self.standing = None
             await asyncio.sleep(pause_seconds)
@@ -129,6 +134,8 @@ class ScriptPipeline:
         timeout_seconds: float = 0.5,
     ) -> None:
         self.scripts = LedgerScripts.load()
+        self.on_reconnected: list[Callable[[], None]] = []
+        """Called when a node stands again that had stood before: it may have crashed and lost its last moments."""
         self._address = address
         self._cluster = cluster
         self._timeout_seconds = timeout_seconds
@@ -188,9 +195,18 @@ class ScriptPipeline:
         key = (address.path or address.host, address.port)
         if key not in self._nodes:
             self._nodes[key] = RedisNode(
-                address, self.scripts.all(), self._timeout_seconds, self._learn_owners, self._learn_from_another
+                address,
+                self.scripts.all(),
+                self._timeout_seconds,
+                self._learn_owners,
+                self._learn_from_another,
+                self._tell_reconnected,
             )
         return self._nodes[key]
+
+    def _tell_reconnected(self) -> None:
+        for tell in self.on_reconnected:
+            tell()
 
     async def _learn_owners(self, connection: RedisConnection) -> None:
         """In a cluster: which node owns which shard now. Raises ConnectionLostError."""

@@ -12,6 +12,7 @@ from contracts.catalog import Catalog, Operation, Price, Upstream
 from contracts.grant import Grant, LevelKind
 from contracts.grant import Refusal as KeyRefusal
 from contracts.pricing import Tokens
+from contracts.spend import SpendReport
 from contracts.usage_event import UsageEvent
 
 
@@ -115,7 +116,7 @@ class ExtendOutcome(StrEnum):
     REFUSED = "refused"
     """A spend limit has no room: end the stream. The lease itself was renewed."""
     GONE = "gone"
-    """Reaped, released or settled already."""
+    """Reaped, released or settled already. A call that Redis lost in a crash is put back instead."""
 
 
 class SettleOutcome(StrEnum):
@@ -219,6 +220,18 @@ class Broker(Protocol):
 
 class BrokerUnavailableError(Exception):
     """The broker did not confirm; the batch stays in the outbox."""
+
+
+class HistoryUnavailableError(Exception):
+    """Analytics cannot say now what was spent."""
+
+
+class SpendHistory(Protocol):
+    """What was spent, as analytics recorded it: the source from which lost counters are rebuilt."""
+
+    async def spent(self, organization_id: str, at: datetime) -> SpendReport:
+        """Per level, in the day and the month that contain `at`, and ever. Raises HistoryUnavailableError."""
+        ...
 
 
 class KeyDirectory(Protocol):

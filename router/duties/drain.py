@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from contracts.topology import SHARD_COUNT
@@ -51,6 +52,8 @@ class Drain:
     dirty: DirtyShards
     batch_seconds: float = 0.1
     sweep_seconds: float = 5.0
+    on_emptied: Callable[[int, float], None] = lambda shard, at: None
+    """Told that a shard's outbox was found empty: what was settled there before `at` (time.monotonic) is safe."""
     published_total: int = field(default=0, init=False)
     is_backing_off: bool = field(default=False, init=False)
 
@@ -77,8 +80,11 @@ class Drain:
         waiting = frozenset(shards)
         try:
             while waiting:
+                began_at = time.monotonic()
                 published = await publish(self.outbox, self.broker, waiting, EVENTS_PER_SHARD)
                 self.published_total += published.count
+                for shard in waiting - published.unfinished:
+                    self.on_emptied(shard, began_at)
                 waiting = published.unfinished
         finally:
             for shard in waiting:

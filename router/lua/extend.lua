@@ -2,13 +2,13 @@
 -- Renews the lease of an open call and records its count; with more money or tokens also reserves those.
 -- ARGV  3 lease in microseconds, 4 the count so far (input,cached input,output,reasoning output),
 --       5 more nano-USD, 6 more tokens (never refused: token buckets may go into debt)
--- -> extended | refused (the lease is renewed all the same) | gone | lost
+-- -> extended | refused (the lease is renewed all the same) | gone | missing (Redis lost it) | lost
 
 local lease_us, counted = tonumber(ARGV[3]), ARGV[4]
 local more_amount, more_tokens = tonumber(ARGV[5]), tonumber(ARGV[6])
 
 local record = open_record()
-if not record then return {'gone'} end
+if not record then return {redis.call('EXISTS', done_key) == 1 and 'gone' or 'missing'} end
 
 local now = clock()
 redis.call('ZADD', deadlines_key, int(now + lease_us), call_id)

@@ -1,6 +1,6 @@
 -- Tern ledger, record version 1
 -- What all steps share; it stands before each of them. One script is one call of one organization, in one slot:
--- KEYS  epoch, record of the call, its done marker, deadlines, outbox, then the levels: organization, project, user, key
+-- KEYS  epoch of the organization, record of the call, its done marker, deadlines, outbox, then the levels: organization, project, user, key
 -- ARGV  1 the clock in microseconds ('' for the server's own), 2 the call id, then what the step says
 --
 -- A level is a hash. `<period>:spent` is money spent, `<period>:held` that plus what is reserved, in nano-USD, for the
@@ -49,6 +49,11 @@ end
 local function drained(used, at, limit, now)
   local elapsed = at and math.max(0, now - tonumber(at)) or 0
   return math.max(0, (tonumber(used) or 0) - elapsed * limit)
+end
+
+local function keep_record(at_us, day, month, price, amount, tokens, counted, limits, facts)
+  redis.call('HSET', record_key, 'version', VERSION, 'at', int(at_us), 'day', day, 'month', month, 'price', price,
+    'amount', int(amount), 'tokens', int(tokens), 'counted', counted, 'limits', limits, 'facts', facts)
 end
 
 -- The open record of this call, or nil. A record that another version wrote is left to that version.
@@ -106,4 +111,5 @@ local function close(record, cost, tokens, now)
   redis.call('ZREM', deadlines_key, call_id)
 end
 
+-- Without its epoch an organization's counters are not to be trusted: Redis lost them, or never had them.
 if redis.call('EXISTS', epoch_key) == 0 then return {'lost'} end

@@ -124,8 +124,7 @@ for i = 1, LEVELS do
   redis.call('HSET', KEYS[FIRST_LEVEL + i], unpack(changes[i]))
   if is_new_day[i] then prune(KEYS[FIRST_LEVEL + i]) end
 end
-redis.call('HSET', record_key, 'version', VERSION, 'at', int(now), 'day', day, 'month', month, 'price', price,
-  'amount', int(amount), 'tokens', int(tokens), 'counted', '0,0,0,0', 'limits', limits_json, 'facts', facts)
+keep_record(now, day, month, price, amount, tokens, '0,0,0,0', limits_json, facts)
 redis.call('ZADD', deadlines_key, int(now + lease_us), call_id)
 local requests, spared = headroom.requests, headroom.tokens
 return {'ok', now, price, amount, tokens, requests[1], requests[2], requests[3], spared[1], spared[2], spared[3]}
