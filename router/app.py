@@ -29,6 +29,7 @@ from router.endpoints.health import Health, Ready, Scrape
 from router.endpoints.inference import Inference, Walk
 from router.endpoints.models import Models
 from router.endpoints.paths import Paths
+from router.kept import KeptSettlements
 from router.key_directory import OrgKeyDirectory
 from router.learned import Learned
 from router.ledger import RedisLedger
@@ -41,11 +42,13 @@ from router.org_client import OrgClient
 from router.outbox import RedisOutbox
 from router.pipeline import ScriptPipeline
 from router.ports import CatalogSource, KeyDirectory, Ledger
+from router.recovery import Recovery
 from router.redis_connection import RedisAddress
 from router.relay import Relay
 from router.settings import Settings
 from router.settle import Settler
 from router.snapshot import Snapshots
+from router.spend_history import HttpSpendHistory
 from router.spool import Spool, SpoolingLedger
 from router.telemetry import Telemetry
 from router.upstreams import Upstreams
@@ -72,33 +75,49 @@ class Deps:
 async def connected(settings: Settings, registry: CollectorRegistry, log: JsonLog) -> AsyncIterator[Deps]:
     """The real adapters, closed at the end."""
     url = settings.redis_url.get_secret_value()
-    cluster = url.startswith(CLUSTER_SCHEME)
-    address = RedisAddress.from_url(url.replace(CLUSTER_SCHEME, "redis://", 1))
-    dirty = DirtyShards()
     async with AsyncExitStack() as stack:
         org = OrgClient(settings.org_service_url, settings.service_token.get_secret_value())
         stack.push_async_callback(org.close)
         feed = connect_feed(url)
         stack.push_async_callback(feed.aclose)
-        pipeline = ScriptPipeline(address, cluster=cluster)
-        stack.push_async_callback(pipeline.close)
-        ledger: Ledger = RedisLedger(pipeline, lease_seconds=settings.lease_seconds, on_settled=dirty.mark)
+        ledger, duties = connected_ledger(settings, stack)
         directory, catalog = OrgKeyDirectory(org), OrgCatalogSource(org)
         follower = Follower(feed, directory, catalog, registry, log)
-        duties: list[tuple[str, Duty]] = [("follow", follower.run), ("reap", Reaper(ledger).run)]
-        if settings.spool_directory is not None:
-            spool = Spool(settings.spool_directory)
-            stack.callback(spool.close)
-            duties.append(("replay", Replay(spool, ledger).run))
-            ledger = SpoolingLedger(ledger, spool)
-        if settings.ledger_outage == "bounded":
-            ledger = BoundedLedger(ledger, settings.bounded_allowance_nano_usd)
-        if settings.amqp_url is not None:
-            broker = AmqpBroker(settings.amqp_url.get_secret_value())
-            stack.push_async_callback(broker.close)
-            outbox = RedisOutbox(pipeline, f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
-            duties.append(("drain", Drain(outbox, broker, dirty).run))
+        duties.append(("follow", follower.run))
         yield Deps(ledger, directory, catalog, tuple(duties), (lambda: _without_catalog(catalog),))
+
+
+def connected_ledger(settings: Settings, stack: AsyncExitStack) -> tuple[Ledger, list[tuple[str, Duty]]]:
+    """The ledger on Redis, what catches its outages and losses, and the duties that keep its books."""
+    url, dirty = settings.redis_url.get_secret_value(), DirtyShards()
+    address = RedisAddress.from_url(url.replace(CLUSTER_SCHEME, "redis://", 1))
+    pipeline = ScriptPipeline(address, cluster=url.startswith(CLUSTER_SCHEME))
+    stack.push_async_callback(pipeline.close)
+    broker = None if settings.amqp_url is None else AmqpBroker(settings.amqp_url.get_secret_value())
+    kept = KeptSettlements(until_drained=broker is not None)
+    recovery = Recovery(pipeline, kept)
+    if settings.analytics_url is not None:
+        history = HttpSpendHistory(settings.analytics_url, settings.service_token.get_secret_value())
+        stack.push_async_callback(history.close)
+        recovery.history = history
+    on_redis = RedisLedger(
+        pipeline, lease_seconds=settings.lease_seconds, on_settled=dirty.mark, kept=kept, recovery=recovery
+    )
+    ledger: Ledger = on_redis
+    duties: list[tuple[str, Duty]] = [("reap", Reaper(on_redis).run)]
+    if settings.spool_directory is not None:
+        spool = Spool(settings.spool_directory)
+        stack.callback(spool.close)
+        duties.append(("replay", Replay(spool, on_redis).run))
+        ledger = SpoolingLedger(ledger, spool)
+    if settings.ledger_outage == "bounded":
+        ledger = BoundedLedger(ledger, settings.bounded_allowance_nano_usd)
+    if broker is not None:
+        stack.push_async_callback(broker.close)
+        recovery.is_queue_empty = broker.is_queue_empty
+        outbox = RedisOutbox(pipeline, f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
+        duties.append(("drain", Drain(outbox, broker, dirty, on_emptied=kept.emptied).run))
+    return ledger, duties
 
 
 class RouterApp(Starlette):

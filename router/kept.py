@@ -12,7 +12,7 @@ from contracts.usage_event import UsageEvent
 
 KEEP_SECONDS: Final = 5.0
 """The append-only file reaches the disk once a second, under load every two."""
-MOST_KEPT: Final = 50_000
+MOST_KEPT: Final = 20_000
 
 
 @dataclass(slots=True)

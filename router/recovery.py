@@ -76,7 +76,7 @@ class Recovery:
         report = await self._ask(self.history, organization_id, now_us)
         if report.levels or self._kept_of(organization_id):
             await self._return_kept(shard, organization_id)
-            await self._until_quiet(shard, now_us)
+            await self._until_quiet(shard)
             report = await self._ask(self.history, organization_id, now_us)
         await self._rebuild(shard, report, now_us)
         self.rebuilt_total += bool(report.levels)
@@ -102,8 +102,9 @@ class Recovery:
                 await self.pipeline.command(shard, "XADD", outbox_stream(shard), "*", "event", encode(event))
                 self._returned.add(key)
 
-    async def _until_quiet(self, shard: int, now_us: int) -> None:
-        if now_us - await self._lost_at_us(shard) < self.quiet_seconds * 1_000_000:
+    async def _until_quiet(self, shard: int) -> None:
+        lost_at_us = await self._lost_at_us(shard)
+        if await self._now_us(shard) - lost_at_us < self.quiet_seconds * 1_000_000:
             raise LedgerUnavailableError("counters are lost; other routers may still hold settlements")
         if await self.pipeline.command(shard, "XLEN", outbox_stream(shard)) or not await self.is_queue_empty():
             raise LedgerUnavailableError("counters are lost; usage events are still on their way")

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from contracts.usage_event import UsageEvent, encode
+from contracts.usage_event import encode
 from router.duties.reap import Reaper
 from router.duties.replay import Replay
 from router.memory_ledger import MemoryLedger
-from router.ports import LedgerUnavailableError, Reservation, SettleOutcome
+from router.ports import Reservation, SettleOutcome
 from router.spool import UNREADABLE, Spool, SpoolingLedger, SpoolRefusedError
 from tests.ledger.calls import Clock, event, grant, request
-
-
-@dataclass(slots=True)
-class FlakyLedger(MemoryLedger):
-    """A ledger that may be out of reach, or do what it is asked and lose the reply."""
-
-    is_down: bool = False
-    loses_replies: bool = False
-    seen: list[str] = field(default_factory=list)
-
-    async def replay(self, event: UsageEvent) -> SettleOutcome:
-        if self.is_down:
-            raise LedgerUnavailableError("down")
-        outcome = await MemoryLedger.replay(self, event)
-        self.seen.append(event.event_id)
-        if self.loses_replies:
-            raise LedgerUnavailableError("the reply was lost")
-        return outcome
+from tests.ledger.flaky import FlakyLedger
 
 
 async def reserved(ledger: MemoryLedger) -> Reservation:
@@ -115,8 +97,9 @@ async def test_a_line_torn_by_a_crash_is_left_out_and_a_spoilt_one_is_kept_aside
 
 
 async def test_a_full_spool_refuses_aloud(tmp_path: Path) -> None:
-    flaky = FlakyLedger(is_down=True)
+    flaky = FlakyLedger()
     reservation = await reserved(flaky)
+    flaky.is_down = True
     spool = Spool(tmp_path, largest_bytes=1500)
     ledger = SpoolingLedger(flaky, spool)
     await ledger.settle(reservation, event(reservation))
