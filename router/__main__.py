@@ -72,6 +72,8 @@ def collect_less() -> None:
 
 
 def serve(settings: Settings) -> None:
+    """Accepted connections inherit the listener's patience with a peer that acknowledges nothing: what was written
+    for a client that reads no more is then dropped by the kernel."""
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -89,7 +91,11 @@ def serve(settings: Settings) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
     )
-    uvloop.run(Server(config, app).serve())
+    listener = config.bind_socket()
+    stall_ms = round(settings.client_stall_timeout_seconds * 1000)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stall_ms)
+    uvloop.run(Server(config, app).serve(sockets=[listener]))
 
 
 def main() -> None:

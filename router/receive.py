@@ -112,6 +112,9 @@ def _check_input(operation: Operation, found: dict[str, Member]) -> None:
         raise _missing(name)
     if type(value) not in types or not (value or value == ""):
         raise _wrong_type(name, "a non-empty array" if types == (list,) else "a string or a non-empty array")
+    if operation is Operation.RESPONSE and _boolean(found, "background"):
+        message = "Responses in the background are not supported."
+        raise InvalidCallError(message, code="unsupported_parameter", param="background")
     if operation is Operation.CHAT and not all(isinstance(message, dict) for message in value):
         raise _wrong_type(name, "an array of objects")
 

@@ -15,6 +15,8 @@ from contracts.catalog import Operation, Upstream
 from router.ports import Candidate
 
 LEFTOVER_SECONDS: Final = 0.25
+KEEP_ALIVE_SECONDS: Final = 4.0
+"""Below the 5 s after which uvicorn, and so vLLM, closes an idle connection."""
 
 
 class FaultKind(StrEnum):
@@ -73,8 +75,9 @@ class UpstreamReply:
             raise UpstreamFault(FaultKind.CUT, repr(error)) from error
 
     async def read_all(self, limit_bytes: int) -> bytes:
-        pieces = [await self.read()]
-        size = len(pieces[0])
+        """The whole body; raises UpstreamFault, also where it is larger."""
+        pieces: list[bytes] = []
+        size = 0
         while not self._content.at_eof():
             pieces.append(await self.read())
             size += len(pieces[-1])
@@ -124,8 +127,11 @@ class Upstreams:
     def open(self, trace_configs: list[aiohttp.TraceConfig] | None = None) -> None:
         """Needs a running loop. Bytes pass untouched: nothing is decompressed, no cookie is kept, no proxy of the
         environment is used."""
+        connector = aiohttp.TCPConnector(
+            limit=0, limit_per_host=self._connections, keepalive_timeout=KEEP_ALIVE_SECONDS
+        )
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, limit_per_host=self._connections, keepalive_timeout=30),
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             timeout=self._timeout,
@@ -155,14 +161,21 @@ class Upstreams:
         state.in_flight += 1
         response = None
         try:
-            url = self._url(upstream, operation)
-            response = await self.session.post(url, data=body, headers=headers, allow_redirects=False)
+            response = await self._post(self._url(upstream, operation), body, headers)
         except (aiohttp.ClientError, OSError) as error:
             raise _translated(error) from error
         finally:
             if response is None:
                 state.in_flight -= 1
         return UpstreamReply(response, state)
+
+    async def _post(self, url: URL, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Once more where the connection was closed without a byte of an answer: a server may give up a kept one
+        at the very moment it is used."""
+        try:
+            return await self.session.post(url, data=body, headers=headers, allow_redirects=False)
+        except aiohttp.ServerDisconnectedError:
+            return await self.session.post(url, data=body, headers=headers, allow_redirects=False)
 
     async def get(self, url: str, timeout_seconds: float) -> tuple[int, bytes]:
         """A small GET for probes: status and body. Raises UpstreamFault."""

@@ -77,9 +77,14 @@ class Heartbeat:
 
     def _keep_alive(self, call: OpenCall, now: float) -> None:
         if call.sink.writing_since is None and now - call.sink.written_at >= self._patience.ping_seconds:
-            ping = asyncio.get_running_loop().create_task(call.sink.ping())
+            ping = asyncio.get_running_loop().create_task(self._ping(call))
             self._pings.add(ping)
             ping.add_done_callback(self._pings.discard)
+
+    async def _ping(self, call: OpenCall) -> None:
+        """By now the call may be ending, and what it writes must come last."""
+        if call.armed:
+            await call.sink.ping()
 
     async def _extend(self, call: OpenCall) -> None:
         try:

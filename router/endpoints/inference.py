@@ -95,6 +95,8 @@ class Inference:
         finally:
             self._close(open_call, watch)
             await self._settle(exchange, open_call, status)
+        if status is CallStatus.CANCELLED:
+            raise ClientGoneError
         await exchange.finish(ending.frames)
 
     async def _whole(self, exchange: Exchange, open_call: OpenCall, order: list[Upstream]) -> None:

@@ -181,6 +181,12 @@ async def test_a_bad_body_gets_400_with_code_and_param(
     assert ready_house.upstream.calls == []
 
 
+async def test_a_response_in_the_background_cannot_be_metered_and_is_refused(ready_house: House) -> None:
+    reply = await ready_house.post({"model": "m", "input": "hi", "background": True}, "/v1/responses")
+    error = error_of(reply)
+    assert (reply.status_code, error["code"], error["param"]) == (400, "unsupported_parameter", "background")
+
+
 async def test_wrong_content_types_get_415(ready_house: House) -> None:
     for headers in (
         {"content-type": "text/plain"},

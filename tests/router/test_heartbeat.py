@@ -79,8 +79,9 @@ async def test_a_client_that_stopped_reading_is_let_go(house: House) -> None:
     client._reader._transport.pause_reading()  # type: ignore[attr-defined]
     await house.until(lambda: bool(house.upstream.calls))
     async with asyncio.timeout(15):
-        while not house.upstream.calls[0].ended:  # noqa: ASYNC110 - what is waited for has no event
+        while not house.log_lines() or house.log_lines()[-1]["event"] != "call":  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.05)
+    assert house.log_lines()[-1]["status"] == 499
     await house.at_rest()
     client.leave()
     [event] = await house.events()
