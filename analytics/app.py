@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import httpx2
 from fastapi import FastAPI, Request
@@ -27,6 +28,9 @@ from analytics.pages import PageSigner
 from analytics.queries import Queries
 from analytics.services import Services
 from analytics.settings import Settings
+from analytics.telemetry import Telemetry
+
+SERVICE_NAME: Final = "tern-analytics"
 
 
 def _utc_now() -> datetime:
@@ -39,6 +43,7 @@ class Deps:
 
     directory: AdminDirectory | None = None
     registry: CollectorRegistry | None = None
+    telemetry: Telemetry | None = None
     now: Callable[[], datetime] = _utc_now
 
 
@@ -46,7 +51,8 @@ def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
     """An app whose lifespan opens and closes what it uses."""
     deps = deps or Deps()
     client = httpx2.AsyncClient(base_url=settings.org_service_url, timeout=settings.org_service_timeout_seconds)
-    services = _services(settings, deps, client)
+    telemetry = deps.telemetry or Telemetry.to(settings.traces_endpoint, SERVICE_NAME)
+    services = _services(settings, deps, client, telemetry)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -56,6 +62,7 @@ def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
         finally:
             await services.database.close()
             await client.aclose()
+            telemetry.close()
 
     app = FastAPI(
         title="Tern analytics", version="1", lifespan=lifespan, openapi_url=settings.openapi_path,
@@ -66,12 +73,16 @@ def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
         app.include_router(module.router)
     _render_errors(app)
     app.add_middleware(RequestLine, metrics=services.metrics)
+    app.add_middleware(telemetry.wrap)
     return app
 
 
-def _services(settings: Settings, deps: Deps, client: httpx2.AsyncClient) -> Services:
+def _services(settings: Settings, deps: Deps, client: httpx2.AsyncClient, telemetry: Telemetry) -> Services:
     database = Database(
-        settings.database_url.get_secret_value(), settings.database_pool_size, settings.database_timeout_seconds
+        settings.database_url.get_secret_value(),
+        settings.database_pool_size,
+        settings.database_timeout_seconds,
+        telemetry,
     )
     asked = HttpAdminDirectory(client, settings.org_service_token.get_secret_value())
     token = settings.service_token.get_secret_value()

@@ -12,6 +12,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from analytics.errors import DatabaseUnavailableError, UnrecordableError
+from analytics.telemetry import Telemetry
 
 
 def question(name: str) -> LiteralString:
@@ -23,7 +24,9 @@ def question(name: str) -> LiteralString:
 class Database:
     """A pool of connections that is opened and closed by whoever owns it."""
 
-    def __init__(self, url: str, pool_size: int, timeout_seconds: float) -> None:
+    def __init__(
+        self, url: str, pool_size: int, timeout_seconds: float, telemetry: Telemetry | None = None
+    ) -> None:
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[DictRow]] = AsyncConnectionPool(
             url,
             min_size=1,
@@ -31,6 +34,7 @@ class Database:
             open=False,
             timeout=timeout_seconds,
             check=AsyncConnectionPool.check_connection,
+            configure=None if telemetry is None else telemetry.trace_connection,
             kwargs={
                 "row_factory": dict_row,
                 "connect_timeout": max(2, round(timeout_seconds)),

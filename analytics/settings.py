@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     listen_host: str = Field(default="127.0.0.1", description="address to listen on")
     listen_port: int = Field(default=8082, ge=0, lt=65536, description="port of the API")
     worker_listen_port: int = Field(default=8083, ge=0, lt=65536, description="port of the worker's probes")
+    traces_endpoint: str | None = Field(default=None, description="OTLP over HTTP; without it nothing is traced")
     openapi_path: str = Field(
         default="/v1/organization/usage/openapi.json", description="where the OpenAPI document is"
     )

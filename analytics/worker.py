@@ -26,8 +26,10 @@ from analytics.outbox_source import OutboxSource
 from analytics.rabbit_source import RabbitSource
 from analytics.record import DatabaseRecorder
 from analytics.settings import Settings
+from analytics.telemetry import Telemetry
 
 PARTITION_CHECK_SECONDS: Final = 3600.0
+SERVICE_NAME: Final = "tern-analytics-worker"
 
 
 class NoSourceError(AnalyticsError):
@@ -61,10 +63,9 @@ class Worker:
         self._settings = settings
         self._now = now
         self._source = source or build_source(settings)
+        self._telemetry = Telemetry.to(settings.traces_endpoint, SERVICE_NAME)
         self._database = Database(
-            settings.database_url.get_secret_value(),
-            pool_size=2,
-            timeout_seconds=settings.database_timeout_seconds,
+            settings.database_url.get_secret_value(), 2, settings.database_timeout_seconds, self._telemetry
         )
         self.metrics = WorkerMetrics(registry or CollectorRegistry())
         self._consumer = Consumer(
@@ -95,6 +96,7 @@ class Worker:
         finally:
             await self._source.close()
             await self._database.close()
+            self._telemetry.close()
 
     async def _serve(self) -> bool:
         """Open and consume until told to stop or something fails; whether any turn succeeded."""
