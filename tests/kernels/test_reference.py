@@ -49,15 +49,16 @@ def test_a_row_with_a_value_that_is_no_number_is_nan_as_a_whole_and_alone(
     assert torch.equal(y[[0, 2]], clean[[0, 2]])
 
 
-def test_the_epilogue_multiplies_left_to_right_and_rounds_once(rng: torch.Generator) -> None:
-    made, x = layer(7, 130, rng), activations(4, 130, rng)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_epilogue_multiplies_left_to_right_and_rounds_once(dtype: torch.dtype, rng: torch.Generator) -> None:
+    made, x = layer(7, 130, rng), activations(4, 130, rng, dtype)
     quantized = reference.quantize(x)
     y = reference.linear(x, made.weights, made.scale)
     for m in range(4):
         for n in range(7):
             acc = sum(int(q) * int(w) for q, w in zip(quantized.codes[m], made.weights[n], strict=True))
             first = torch.tensor(float(acc)) * quantized.token_scale[m]
-            assert y[m, n] == (first * made.scale[n]).to(torch.bfloat16)
+            assert y[m, n] == (first * made.scale[n]).to(dtype)
 
 
 def test_the_sum_that_leaves_float32_exactness_is_beyond_the_stated_k() -> None:
