@@ -42,6 +42,7 @@ def create_app(settings: Settings, deps: Parts | None = None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        parts.telemetry.open()
         duty = asyncio.create_task(relay.run(), name="org_service.relay")
         try:
             yield
@@ -49,6 +50,7 @@ def create_app(settings: Settings, deps: Parts | None = None) -> FastAPI:
             duty.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await duty
+            parts.telemetry.close()
             if deps is None:
                 await parts.close()
 
@@ -58,6 +60,7 @@ def create_app(settings: Settings, deps: Parts | None = None) -> FastAPI:
     errors.install(app)
     _mount(app)
     app.add_middleware(Edge, metrics=metrics, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(parts.telemetry.wrap)
     return app
 
 

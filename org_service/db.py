@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -41,6 +42,9 @@ def create_engine(settings: Settings) -> AsyncEngine:
         },
     )
 
+
+_DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What comes unwrapped where the driver is used without SQLAlchemy."""
 
 _DATA_EXCEPTION: Final = "22"
 """Class of the SQLSTATEs that say: this value cannot be stored (a NUL character, a number too large)."""
@@ -89,7 +93,7 @@ class Database:
                 finally:
                     if not driver.is_closed():
                         await driver.remove_listener(channel, heard)
-        except (DBAPIError, PoolTimeoutError, OSError) as error:
+        except (*_DRIVER_ERRORS, DBAPIError, PoolTimeoutError, OSError) as error:
             raise UnavailableError("The database is not available; try again shortly.") from error
 
     async def ping(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from redis.asyncio import Redis
@@ -11,6 +11,7 @@ from redis.asyncio.cluster import RedisCluster
 
 from org_service.db import Database, create_engine
 from org_service.settings import Settings
+from org_service.telemetry import Telemetry
 
 RedisClient = Redis | RedisCluster
 
@@ -25,6 +26,7 @@ class Parts:
     redis: RedisClient
     service_token: str
     now: Callable[[], datetime] = utc_now
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
     async def close(self) -> None:
         await self.redis.aclose()
@@ -37,6 +39,7 @@ def build(settings: Settings) -> Parts:
         database=Database(create_engine(settings)),
         redis=connect_redis(settings),
         service_token=settings.service_token.get_secret_value(),
+        telemetry=Telemetry.to(settings.traces_endpoint),
     )
 
 

@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     statement_timeout_seconds: float = Field(default=10.0, gt=0, description="longest statement in PostgreSQL")
     redis_timeout_seconds: float = Field(default=2.0, gt=0, description="for one command to Redis")
     max_body_bytes: int = Field(default=1 << 20, gt=0, description="longest request body")
+    traces_endpoint: str | None = Field(default=None, description="OTLP over HTTP; without it nothing is traced")
     relay_poll_seconds: float = Field(default=0.5, gt=0, description="the outbox is read at least this often")
     change_feed_entries: int = Field(default=20_000, ge=100, description="about how many changes the feed keeps")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx2
@@ -13,13 +14,18 @@ import pytest
 import redis.asyncio
 import uvicorn
 from openai import AsyncOpenAI
+from openai.resources.admin import AsyncAdmin
 from pydantic import SecretStr
 
 from contracts.api_key import digest
 from org_service.app import create_app
 from org_service.bootstrap import Installation, Plan, bootstrap
 from org_service.migrate import migrate
+from org_service.parts import Parts
 from org_service.settings import Settings
+
+ADMIN_CLIENT = AsyncAdmin
+"""Imported here and not lazily in the middle of a test, where its seconds would count as the service's."""
 
 SERVICE_TOKEN = "service-token-of-the-tests"
 
@@ -90,17 +96,23 @@ def settings(installed_url: str, redis_server_url: str) -> Settings:
     )
 
 
-@pytest.fixture
-async def org(settings: Settings, template: Template, redis_client: redis.asyncio.Redis) -> AsyncIterator[Running]:
-    config = uvicorn.Config(create_app(settings), port=0, log_config=None, lifespan="on", ws="none")
+@asynccontextmanager
+async def serving(settings: Settings, parts: Parts | None = None) -> AsyncIterator[str]:
+    """An org service on a real socket; its address."""
+    config = uvicorn.Config(create_app(settings, parts), port=0, log_config=None, lifespan="on", ws="none")
     server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
+    task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
         await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield Running(f"http://127.0.0.1:{port}", settings, template.installation)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
-    await serving
+    await task
+
+
+@pytest.fixture
+async def org(settings: Settings, template: Template, redis_client: redis.asyncio.Redis) -> AsyncIterator[Running]:
+    async with serving(settings) as url:
+        yield Running(url, settings, template.installation)
 
 
 async def resolve(org: Running, secret: str) -> dict[str, object]:

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
+import psycopg
 import pytest
 import redis.asyncio
-import uvicorn
 from pydantic import SecretStr
 
 from contracts.change import Change, ChangeKind
 from contracts.topology import CHANGE_FEED
-from org_service.app import create_app
 from org_service.bootstrap import Plan, bootstrap
 from org_service.migrate import migrate
 from org_service.settings import Settings
 from tern.stack.process import free_port
-from tests.org_service.conftest import SERVICE_TOKEN, Running, Template
+from tests.org_service.conftest import SERVICE_TOKEN, Running, Template, serving
 from tests.parts.servers import folder, start_postgres, start_redis
-
-
-@asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[str]:
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(settings), port=0, log_config=None, lifespan="on", ws="none")
-    )
-    task = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    await task
 
 
 @pytest.mark.faults
@@ -79,6 +63,8 @@ async def test_without_postgres_there_is_a_503_and_afterwards_everything_goes_on
         port = free_port()
         server = start_postgres(directory, port)
         database_url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("ALTER DATABASE postgres SET synchronous_commit = on")
         await migrate(database_url)
         installation = await bootstrap(database_url, Plan())
         settings = Settings(
