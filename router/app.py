@@ -33,6 +33,7 @@ from router.kept import KeptSettlements
 from router.key_directory import OrgKeyDirectory
 from router.learned import Learned
 from router.ledger import RedisLedger
+from router.ledger_metrics import LedgerMetrics
 from router.log import JsonLog
 from router.metrics import Metrics
 from router.middleware import Edge
@@ -80,14 +81,16 @@ async def connected(settings: Settings, registry: CollectorRegistry, log: JsonLo
         stack.push_async_callback(org.close)
         feed = connect_feed(url)
         stack.push_async_callback(feed.aclose)
-        ledger, duties = connected_ledger(settings, stack)
+        ledger, duties = connected_ledger(settings, stack, LedgerMetrics.register(registry))
         directory, catalog = OrgKeyDirectory(org), OrgCatalogSource(org)
         follower = Follower(feed, directory, catalog, registry, log)
         duties.append(("follow", follower.run))
         yield Deps(ledger, directory, catalog, tuple(duties), (lambda: _without_catalog(catalog),))
 
 
-def connected_ledger(settings: Settings, stack: AsyncExitStack) -> tuple[Ledger, list[tuple[str, Duty]]]:
+def connected_ledger(
+    settings: Settings, stack: AsyncExitStack, metrics: LedgerMetrics
+) -> tuple[Ledger, list[tuple[str, Duty]]]:
     """The ledger on Redis, what catches its outages and losses, and the duties that keep its books."""
     url, dirty = settings.redis_url.get_secret_value(), DirtyShards()
     address = RedisAddress.from_url(url.replace(CLUSTER_SCHEME, "redis://", 1))
@@ -104,10 +107,14 @@ def connected_ledger(settings: Settings, stack: AsyncExitStack) -> tuple[Ledger,
         pipeline, lease_seconds=settings.lease_seconds, on_settled=dirty.mark, kept=kept, recovery=recovery
     )
     ledger: Ledger = on_redis
-    duties: list[tuple[str, Duty]] = [("reap", Reaper(on_redis).run)]
+    reaper = Reaper(on_redis)
+    duties: list[tuple[str, Duty]] = [("reap", reaper.run)]
+    for part in (kept, recovery, reaper):
+        metrics.watch(part)
     if settings.spool_directory is not None:
         spool = Spool(settings.spool_directory)
         stack.callback(spool.close)
+        metrics.watch(spool)
         duties.append(("replay", Replay(spool, on_redis).run))
         ledger = SpoolingLedger(ledger, spool)
     if settings.ledger_outage == "bounded":
@@ -116,7 +123,9 @@ def connected_ledger(settings: Settings, stack: AsyncExitStack) -> tuple[Ledger,
         stack.push_async_callback(broker.close)
         recovery.is_queue_empty = broker.is_queue_empty
         outbox = RedisOutbox(pipeline, f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
-        duties.append(("drain", Drain(outbox, broker, dirty, on_emptied=kept.emptied).run))
+        drain = Drain(outbox, broker, dirty, on_emptied=kept.emptied)
+        metrics.watch(drain)
+        duties.append(("drain", drain.run))
     return ledger, duties
 
 
