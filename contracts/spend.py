@@ -27,7 +27,8 @@ class LevelSpend(Wire):
 
 
 class SpendReport(Wire):
-    """The answer of SPEND_PATH for one organization: itself and every project, owner and key that ever spent."""
+    """The answer of SPEND_PATH for one organization: itself and every project, owner and key that ever called.
+    No levels at all: nothing was ever recorded of it."""
 
     organization_id: str
     at: AwareDatetime

@@ -1,4 +1,4 @@
--- What each level of an organization spent in a day, in a month and ever.
+-- What each level of an organization spent in a day, in a month and ever; no row where nothing was ever recorded.
 SELECT
     CASE
         WHEN grouping(project_id) = 0 THEN 'project'
@@ -15,4 +15,5 @@ SELECT
 FROM usage_day
 WHERE organization_id = %(organization_id)s
 GROUP BY GROUPING SETS ((), (project_id), (owner_id), (key_id))
+HAVING count(*) > 0
 ORDER BY 1, 2;
