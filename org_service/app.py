@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -13,6 +12,7 @@ from org_service.admin_keys import endpoints as admin_keys
 from org_service.audit_logs import endpoints as audit_logs
 from org_service.budgets import endpoints as budgets
 from org_service.catalog import endpoints as catalog
+from org_service.duty import running
 from org_service.edge import Edge
 from org_service.keys import endpoints as keys
 from org_service.metrics import Metrics
@@ -43,13 +43,10 @@ def create_app(settings: Settings, deps: Parts | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         parts.telemetry.open()
-        duty = asyncio.create_task(relay.run(), name="org_service.relay")
         try:
-            yield
+            async with running("relay", relay.run):
+                yield
         finally:
-            duty.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await duty
             parts.telemetry.close()
             if deps is None:
                 await parts.close()
