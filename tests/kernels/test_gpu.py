@@ -49,7 +49,7 @@ def test_every_kernel_equals_the_exact_sums_at_every_m(shape: tuple[int, int]) -
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("k", [1, 130, 2570, 6912, 28672, 65536])
+@pytest.mark.parametrize("k", [1, 130, 2570, 6912, 28672, 32768])
 def test_the_activation_kernel_equals_the_reference(dtype: torch.dtype, k: int) -> None:
     for m in (1, 7, 1000):
         x = tokens(m, k, dtype)

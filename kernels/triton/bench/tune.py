@@ -9,6 +9,7 @@ import torch
 from ternary_kernels import launch
 from ternary_kernels.dispatch import Device, Kernel, Plan, Winner, default_plan
 from torch import Tensor
+from triton.runtime.errors import TritonError
 
 from bench.gate import expected_sums
 from bench.problem import Problem, activations
@@ -74,5 +75,5 @@ def _is_right(plan: Plan, codes: launch.PlaneCodes, problem: Problem, wanted: Te
     attempt: Callable[[], Tensor] = partial(launch.multiply, codes, problem.packed, None, torch.int32, plan)
     try:
         return torch.equal(attempt(), wanted)
-    except RuntimeError:  # too much shared memory or too many registers for this device
+    except (RuntimeError, TritonError):  # too much shared memory or too many registers for this device
         return False

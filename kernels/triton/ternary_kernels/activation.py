@@ -18,7 +18,12 @@ import triton.language as tl
 
 from ternary_kernels.planes import gdc_launch_dependents, gdc_wait, round_half_even, round_to
 
-MAX_K = 65_536  # a row must fit the registers of one program
+MAX_K = 32_768  # a row must fit the registers of one program
+
+
+def activation_warps(runs: int) -> int:
+    """Warps for a row of RUNS * 32 values: 32 values per thread, between 4 and 16 warps."""
+    return min(16, max(4, runs // 32))
 
 
 @triton.jit

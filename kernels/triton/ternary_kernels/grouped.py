@@ -29,7 +29,7 @@ def _product(w, x, acc, PLANE: tl.constexpr, A8: tl.constexpr, ASM: tl.constexpr
         return tl.dot(plane_halves(w, PLANE, tl.float32, ASM), x.to(tl.float32), acc, input_precision="ieee")
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["m_rows"])
 def grouped(
     packed,  # int8 [N, WIDTH]
     x,  # A8: int8 [M, 4, WIDTH] in plane order; else bfloat16 | float16 | float32 [M, K]

@@ -1,6 +1,8 @@
-"""Host side of the kernels: shapes, output tensors, grids, options. Runs on CUDA tensors, or on CPU tensors
-under the interpreter. `linear`, `accumulate`, `weight_only` and `resident` are what `ops` calls; the rest
-launches one kernel each.
+"""Host side of the kernels: shapes, output tensors, grids, options.
+
+Runs on CUDA tensors, or on CPU tensors under the interpreter. `linear`, `quantize`, `linear_quantized`,
+`accumulate`, `weight_only` and `resident` are what `ops` calls; `warm` compiles ahead what a layer will need. M is
+never specialized on, so one compilation serves every batch size of a regime.
 
 Weights must be contiguous here (a kernel reads whole rows); activations may have any row stride.
 """
@@ -16,7 +18,7 @@ from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from ternary_kernels import dispatch
-from ternary_kernels.activation import MAX_K, activate
+from ternary_kernels.activation import MAX_K, activate, activation_warps
 from ternary_kernels.dispatch import Device, Kernel, Plan
 from ternary_kernels.gemv import gemv
 from ternary_kernels.grouped import grouped
@@ -30,9 +32,10 @@ INTERPRETED = Device("interpreter", 90, 4, 232_448)
 
 
 class PlaneCodes(NamedTuple):
-    """Quantized activations: flat int8 codes in plane order and CODE_SLACK bytes, token_scale float32 [M],
-    row_sum int32
-    [M]. The slack is read, never used: kernels read whole tiles."""
+    """Quantized activations: flat int8 codes in plane order, token_scale float32 [M], row_sum int32 [M].
+
+    The codes are followed by CODE_SLACK bytes, which are read but never used: kernels read whole tiles.
+    """
 
     codes: Tensor
     token_scale: Tensor
@@ -74,6 +77,12 @@ def weight_only(x: Tensor, packed: Tensor, scale: Tensor, k: int) -> Tensor:
     return _grouped(x, x.stride(0), k, None, packed, scale.contiguous(), x.dtype)
 
 
+def warm(packed: Tensor, scale: Tensor, k: int, dtype: torch.dtype) -> None:
+    """Compile every kernel that this layer can need by running each regime once; call it after loading."""
+    for m in dispatch.WARM_TOKENS:
+        linear(torch.zeros((m, k), dtype=dtype, device=packed.device), packed, scale, k, None, None)
+
+
 def plan_for(codes: PlaneCodes, packed: Tensor, k: int) -> Plan:
     m, n = codes.token_scale.shape[0], packed.shape[0]
     return dispatch.choose(m, n, k, device_of(packed), dispatch.shipped_tables())
@@ -106,7 +115,7 @@ def quantize(
         out.token_scale if row_absmax is None else row_absmax,
         out.codes, out.row_sum, out.token_scale, x.stride(0), k, width, eps,
         RUNS=runs, GATE=GATES[gate], NORM=norm_weight is not None, ABSMAX=row_absmax is not None,
-        ASM=not interpreting(), num_warps=min(16, max(4, runs * 32 // 1024)), enable_fp_fusion=False, **_pdl(x),
+        ASM=not interpreting(), num_warps=activation_warps(runs), enable_fp_fusion=False, **_pdl(x),
     )  # fmt: skip
     return out
 
@@ -197,9 +206,8 @@ def _prefill(codes: PlaneCodes, weights: Tensor, scale: Tensor, out: Tensor, raw
     if plan.kernel is Kernel.PREFILL_TMA:
         x = TensorDescriptor.from_tensor(flat, [tile["BM"], tile["BK"]])
         w = TensorDescriptor.from_tensor(weights, [tile["BN"], tile["BK"]])
-        programs = min(device.multiprocessors, tiles)
-        prefill_tma[(programs,)](
-            x, w, codes.token_scale, scale, out, m, n, flat.shape[1], PROGRAMS=programs, **tile, **options
+        prefill_tma[(min(device.multiprocessors, tiles),)](
+            x, w, codes.token_scale, scale, out, m, n, flat.shape[1], **tile, **options
         )
     else:
         words = device.capability < 90 and not interpreting()

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ternary_kernels.activation import activate
+from ternary_kernels.activation import activate, activation_warps
 from ternary_kernels.dispatch import Device, Kernel, default_plan
 from ternary_kernels.gemv import gemv
 from ternary_kernels.grouped import grouped
@@ -161,7 +161,6 @@ def _planned(m: int, n: int, k: int, device: Device) -> Variant:
         case Kernel.PREFILL:
             constants |= {"WORDS": device.capability < 90}
         case Kernel.PREFILL_TMA:
-            constants |= {"PROGRAMS": device.multiprocessors}
             types = {
                 "codes": f"tensordesc<i8[{plan.tile['BM']}, {plan.tile['BK']}]>",
                 "weights": f"tensordesc<i8[{plan.tile['BN']}, {plan.tile['BK']}]>",
@@ -170,9 +169,13 @@ def _planned(m: int, n: int, k: int, device: Device) -> Variant:
 
 
 def _activations(device: Device) -> Iterator[Variant]:
-    for name, runs, warps, gate, norm in (("plain", 128, 4, 0, False), ("relu2-norm", 256, 8, 1, True)):
+    for name, runs, gate, norm in (
+        ("plain", 128, 0, False),
+        ("relu2-norm", 256, 1, True),
+        ("longest", 1024, 1, True),
+    ):
         flags = {"GATE": gate, "NORM": norm, "ABSMAX": False, "ASM": True, "PDL": _pdl(device)}
-        yield Variant(f"activate-{name}", activate, {"RUNS": runs, **flags}, {}, warps, 3)
+        yield Variant(f"activate-{name}", activate, {"RUNS": runs, **flags}, {}, activation_warps(runs), 3)
 
 
 def _grouped(device: Device) -> Iterator[Variant]:

@@ -61,7 +61,7 @@ def _store_tile(acc, tokens, rows, token_scale, scale, out, m_rows, n_rows, RAW:
         tl.store(out_at, round_to(y, out.dtype.element_ty, ASM), mask=ok)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["m_rows"])
 def prefill(
     codes,  # int8 [M, 4 * WIDTH]
     weights,  # int8 [N, 4 * WIDTH]
@@ -97,7 +97,7 @@ def prefill(
     _store_tile(acc, tokens, rows, token_scale, scale, out, m_rows, n_rows, RAW, ASM)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["m_rows"])
 def prefill_tma(
     codes,  # tensor descriptor int8 [M, 4 * WIDTH], block [BM, BK]
     weights,  # tensor descriptor int8 [N, 4 * WIDTH], block [BN, BK]
@@ -111,12 +111,11 @@ def prefill_tma(
     BN: tl.constexpr,
     BK: tl.constexpr,
     GROUP: tl.constexpr,
-    PROGRAMS: tl.constexpr,
     RAW: tl.constexpr,
     ASM: tl.constexpr,
 ):
     tiles_m, tiles_n = tl.cdiv(m_rows, BM), tl.cdiv(n_rows, BN)
-    for tile in tl.range(tl.program_id(0), tiles_m * tiles_n, PROGRAMS):
+    for tile in range(tl.program_id(0), tiles_m * tiles_n, tl.num_programs(0)):
         tile_m, tile_n = _tile_of(tile, tiles_m, tiles_n, GROUP)
         acc = tl.zeros((BM, BN), tl.int32)
         for start in range(0, k_size, BK):

@@ -19,6 +19,23 @@ from ternary_kernels.planes import gdc_launch_dependents, gdc_wait, plane_codes,
 
 
 @triton.jit
+def _store_tile(
+    acc, tokens, rows, row_sum, token_scale, scale, out, m_rows, n_rows, RAW: tl.constexpr, ASM: tl.constexpr
+):
+    """acc int32 [BN, BM] less the sum of the codes -> out[tokens, rows], scaled and rounded unless RAW."""
+    row_ok, token_ok = rows < n_rows, tokens < m_rows
+    ok = row_ok[:, None] & token_ok[None, :]
+    out_at = out + tokens[None, :].to(tl.int64) * n_rows + rows[:, None]
+    acc -= tl.load(row_sum + tokens, mask=token_ok, other=0)[None, :]
+    if RAW:
+        tl.store(out_at, acc, mask=ok)
+    else:
+        y = acc.to(tl.float32) * tl.load(token_scale + tokens, mask=token_ok, other=0.0)[None, :]
+        y = y * tl.load(scale + rows, mask=row_ok, other=0.0)[:, None]
+        tl.store(out_at, round_to(y, out.dtype.element_ty, ASM), mask=ok)
+
+
+@triton.jit(do_not_specialize=["m_rows"])
 def skinny(
     packed,  # int8 [N, WIDTH]
     codes,  # int8 [M, 4, WIDTH]
@@ -63,21 +80,15 @@ def skinny(
             acc = tl.dot(plane_codes(w, plane, ASM), x, acc, out_dtype=tl.int32)
     if PDL:
         gdc_launch_dependents()
-    ok = row_ok[:, None] & token_ok[None, :]
-    out_at = out + tokens[None, :].to(tl.int64) * n_rows + rows[:, None]
     if SPLITS > 1:
+        ok = row_ok[:, None] & token_ok[None, :]
+        out_at = out + tokens[None, :].to(tl.int64) * n_rows + rows[:, None]
         tl.store(out_at + split.to(tl.int64) * m_rows * n_rows, acc, mask=ok)
     else:
-        acc -= tl.load(row_sum + tokens, mask=token_ok, other=0)[None, :]
-        if RAW:
-            tl.store(out_at, acc, mask=ok)
-        else:
-            y = acc.to(tl.float32) * tl.load(token_scale + tokens, mask=token_ok, other=0.0)[None, :]
-            y = y * tl.load(scale + rows, mask=row_ok, other=0.0)[:, None]
-            tl.store(out_at, round_to(y, out.dtype.element_ty, ASM), mask=ok)
+        _store_tile(acc, tokens, rows, row_sum, token_scale, scale, out, m_rows, n_rows, RAW, ASM)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["m_rows"])
 def add_splits(
     partial,  # int32 [SPLITS, M, N]
     row_sum,  # int32 [M]
