@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from router.app import RouterApp, create_app
 from router.log import route_library_logs
+from router.one_write import OneWriteProtocol
 from router.settings import Settings, UnknownSettingError, load, redacted
 
 EXIT_BAD_CONFIG: Final = 2
@@ -80,7 +81,7 @@ def serve(settings: Settings) -> None:
         host=settings.listen_host,
         port=settings.listen_port,
         loop="uvloop",
-        http="httptools",
+        http=OneWriteProtocol,
         ws="none",
         log_config=None,
         access_log=False,
