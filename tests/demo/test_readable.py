@@ -52,7 +52,7 @@ async def test_sampled_answers_are_made_of_known_words(client: AsyncOpenAI, word
     [
         ("Where does a penguin live?", "ice"),
         ("What sound does a cow make?", "moos"),
-        ("What is 7 plus 5?", "twelve"),
+        ("What is 2 plus 3?", "five"),
         ("What is a gateway?", "between clients and servers"),
         ("Tell me a story about a bear.", "bear"),
         ("What is the capital of France?", "I do not know"),

@@ -24,7 +24,7 @@ from tern.demo.text import TextCodec
 from tern.demo.training.network import Shape, quantise_activations, rotary_tables, rotate
 
 QUESTIONS = ("Hello!", "Where does a fox live?", "What is a gateway?", "What is 7 plus 5?", "zzz 123 ?")
-TOLERANCE = 0.1  # one activation that rounds the other way moves a logit by about 0.02
+TYPICAL, LARGEST = 1e-3, 0.5
 
 
 class ParityError(Exception):
@@ -78,18 +78,26 @@ class DenseModel:
 
 
 def check_parity(directory: Path) -> float:
-    """The largest difference of two logits. Errors: ParityError beyond TOLERANCE or for another best token."""
+    """The largest difference of two logits. Errors: ParityError when it is more than rounding explains.
+
+    A sum in another order may round one int8 activation the other way; that moves all logits of its token.
+    """
     dense, model, codec = DenseModel(directory), Model(load_checkpoint(directory)), TextCodec(directory)
-    worst = 0.0
-    for question in QUESTIONS:
-        tokens = codec.encode_chat([("user", question)])
-        expected = dense.logits(tokens)
-        hidden = model.forward([Segment(model.new_cache(), tokens)])
-        ours = torch.stack([torch.from_numpy(model.logits(row)) for row in hidden])
-        worst = max(worst, float((ours - expected).abs().max()))
-        if worst > TOLERANCE or not torch.equal(ours.argmax(-1), expected.argmax(-1)):
-            raise ParityError(f"{question!r}: logits differ by {worst:.4f}")
+    pairs = [_both_logits(dense, model, codec.encode_chat([("user", question)])) for question in QUESTIONS]
+    ours, expected = (torch.cat(logits) for logits in zip(*pairs, strict=True))
+    difference = (ours - expected).abs()
+    best = expected.topk(2).values
+    is_clear = best[:, 0] - best[:, 1] > LARGEST
+    same_choice = torch.equal(ours.argmax(-1)[is_clear], expected.argmax(-1)[is_clear])
+    worst = float(difference.max())
+    if not same_choice or worst > LARGEST or float(difference.median()) > TYPICAL:
+        raise ParityError(f"logits differ by up to {worst:.4f}, typically by {float(difference.median()):.6f}")
     return worst
+
+
+def _both_logits(dense: DenseModel, model: Model, tokens: list[int]) -> tuple[Tensor, Tensor]:
+    hidden = model.forward([Segment(model.new_cache(), tokens)])
+    return torch.stack([torch.from_numpy(model.logits(row)) for row in hidden]), dense.logits(tokens)
 
 
 def main() -> None:
