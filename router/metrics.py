@@ -30,7 +30,6 @@ class Metrics:
         self._tokens = self._counter("settle_tokens", "Metered tokens.", "model", "kind")
         self._released = self._counter("settle_released", "Calls that cost nothing.")
         self._unsettled = self._counter("settle_retries", "Settlements that the ledger did not answer.")
-        self._stops = self._counter("relay_stops", "Calls ended from outside.", "why")
         self._duration = self._histogram("relay_call_seconds", "Duration of settled calls.", "model")
         self._first = self._histogram("relay_first_token_seconds", "Time to the first frame.", "model")
         gauge = Gauge("tern_router_relay_open_calls", "Calls that hold a reservation.", registry=self.registry)
@@ -48,9 +47,6 @@ class Metrics:
         self._count(self._faults, upstream.id, fault.kind.value)
         if ejected:
             self._count(self._ejections, upstream.id)
-
-    def stopped(self, why: str) -> None:
-        self._count(self._stops, why)
 
     def settled(self, event: UsageEvent, outcome: SettleOutcome) -> None:
         model = event.model_id
