@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+
+from tests.cli.conftest import ROOT, clean_environment
 
 
 def data_of(result: Any) -> Any:
@@ -126,6 +132,31 @@ def test_usage_by_each_dimension_has_one_total(tern: Any, by: str) -> None:
 def test_a_prompt_comes_through_a_pipe(tern: Any) -> None:
     assert tern("chat", "--max-tokens", "5", stdin="What is the weather?\n").stdout.strip()
     assert "nothing to ask" in tern("chat", fails=2, stdin="").stderr
+
+
+def test_a_talk_goes_on_until_an_empty_line(gateway_environment: dict[str, str]) -> None:
+    ours, theirs = os.openpty()
+    argv = [sys.executable, "-m", "tern", "chat", "--max-tokens", "8"]
+    environment = clean_environment() | gateway_environment
+    with subprocess.Popen(
+        argv, cwd=ROOT, env=environment, stdin=theirs, stdout=subprocess.PIPE, text=True
+    ) as talk:
+        os.write(ours, b"Hello.\nAnd the weather?\n\n")
+        said, _ = talk.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert talk.returncode == 0
+    assert len([line for line in said.splitlines() if line.startswith("you ")]) == 3
+    assert len(said.split()) > 8
+
+
+def test_a_taken_port_is_one_sentence(gateway_environment: dict[str, str], tmp_path: Path) -> None:
+    port = gateway_environment["OPENAI_BASE_URL"].rpartition(":")[2].removesuffix("/v1")
+    argv = [sys.executable, "-m", "tern", "up", "--port", port, "--home", str(tmp_path / "home")]
+    result = subprocess.run(argv, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert f"Port {port} is taken" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
 
 
 def test_the_doctor_finds_nothing_wrong_with_a_healthy_stack(tern: Any) -> None:
