@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Final, cast
+from typing import Final
 
 import aiohttp
 from yarl import URL
 
 from contracts.catalog import Operation, Upstream
 from router.ports import Candidate
+from router.upstream_pool import ConnectError, ConnectionPool
+from router.upstream_transport import Arrival, LeanTransport, TracedTransport, UpstreamTransport
 
 LEFTOVER_SECONDS: Final = 0.25
 KEEP_ALIVE_SECONDS: Final = 4.0
@@ -58,19 +60,18 @@ class UpstreamReply:
     """An answer whose status has arrived and whose body is read as it comes. Must be closed; until then it counts
     as in flight."""
 
-    __slots__ = ("_content", "_response", "_state", "content_type", "status")
+    __slots__ = ("_arrival", "_state", "content_type", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse, state: UpstreamState) -> None:
-        self._response = response
+    def __init__(self, arrival: Arrival, state: UpstreamState) -> None:
+        self._arrival = arrival
         self._state: UpstreamState | None = state
-        self._content = response.content
-        self.status = response.status
-        self.content_type: str = response.headers.get("content-type", "")
+        self.status = arrival.status
+        self.content_type = arrival.content_type
 
     async def read(self) -> bytes:
         """What has arrived, at least one byte; empty at the end. Raises UpstreamFault where it was cut."""
         try:
-            return await self._content.readany()
+            return await self._arrival.read()
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamFault(FaultKind.CUT, repr(error)) from error
 
@@ -78,7 +79,7 @@ class UpstreamReply:
         """The whole body; raises UpstreamFault, also where it is larger."""
         pieces: list[bytes] = []
         size = 0
-        while not self._content.at_eof():
+        while not self._arrival.at_end:
             pieces.append(await self.read())
             size += len(pieces[-1])
             if size > limit_bytes:
@@ -92,22 +93,16 @@ class UpstreamReply:
         so that no token is lost on the way. A server that goes on all the same is cut off soon after.
         """
         pieces: list[bytes] = []
-        self._close_our_half()
+        self._arrival.close_our_half()
         with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
             async with asyncio.timeout(LEFTOVER_SECONDS):
-                while data := await self._content.readany():
+                while data := await self._arrival.read():
                     pieces.append(data)
         return b"".join(pieces)
 
-    def _close_our_half(self) -> None:
-        connection = self._response.connection
-        transport = cast("asyncio.WriteTransport | None", connection.transport if connection else None)
-        if transport is not None and transport.can_write_eof():
-            transport.write_eof()
-
     def close(self) -> None:
         """Keeps the connection if the body was read to its end, else cuts it: the upstream then stops."""
-        self._response.close()
+        self._arrival.close()
         if self._state is not None:
             self._state.in_flight -= 1
             self._state = None
@@ -118,11 +113,12 @@ class Upstreams:
 
     def __init__(self, connections: int, connect_timeout_seconds: float, eject_after: int) -> None:
         self._connections = connections
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_seconds)
+        self._connect_timeout_seconds = connect_timeout_seconds
         self._eject_after = eject_after
         self._states: dict[str, UpstreamState] = {}
         self._urls: dict[tuple[str, Operation], URL] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._transport: UpstreamTransport | None = None
 
     def open(self, trace_configs: list[aiohttp.TraceConfig] | None = None) -> None:
         """Needs a running loop. Bytes pass untouched: nothing is decompressed, no cookie is kept, no proxy of the
@@ -134,12 +130,18 @@ class Upstreams:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            timeout=self._timeout,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_seconds),
             skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
             trace_configs=trace_configs,
         )
+        if trace_configs:
+            self._transport = TracedTransport(self._session)
+        else:
+            self._transport = LeanTransport(ConnectionPool(self._connections, self._connect_timeout_seconds))
 
     async def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
         if self._session is not None:
             await self._session.close()
 
@@ -159,23 +161,15 @@ class Upstreams:
         """POST the call; returns once the status has arrived. Raises UpstreamFault."""
         state = self.state(upstream)
         state.in_flight += 1
-        response = None
+        arrival = None
         try:
-            response = await self._post(self._url(upstream, operation), body, headers)
+            arrival = await self.transport.post(self._url(upstream, operation), body, headers)
         except (aiohttp.ClientError, OSError) as error:
             raise _translated(error) from error
         finally:
-            if response is None:
+            if arrival is None:
                 state.in_flight -= 1
-        return UpstreamReply(response, state)
-
-    async def _post(self, url: URL, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        """Once more where the connection was closed without a byte of an answer: a server may give up a kept one
-        at the very moment it is used."""
-        try:
-            return await self.session.post(url, data=body, headers=headers, allow_redirects=False)
-        except aiohttp.ServerDisconnectedError:
-            return await self.session.post(url, data=body, headers=headers, allow_redirects=False)
+        return UpstreamReply(arrival, state)
 
     async def get(self, url: str, timeout_seconds: float) -> tuple[int, bytes]:
         """A small GET for probes: status and body. Raises UpstreamFault."""
@@ -209,6 +203,12 @@ class Upstreams:
             raise RuntimeError("the upstream client is not open")
         return self._session
 
+    @property
+    def transport(self) -> UpstreamTransport:
+        if self._transport is None:
+            raise RuntimeError("the upstream client is not open")
+        return self._transport
+
     def _url(self, upstream: Upstream, operation: Operation) -> URL:
         key = (upstream.base_url, operation)
         url = self._urls.get(key)
@@ -218,5 +218,5 @@ class Upstreams:
 
 
 def _translated(error: aiohttp.ClientError | OSError) -> UpstreamFault:
-    connecting = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+    connecting = isinstance(error, ConnectError | aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     return UpstreamFault(FaultKind.CONNECT if connecting else FaultKind.CUT, repr(error))
