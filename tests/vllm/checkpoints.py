@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from transformers.integrations.bitnet import pack_weights, unpack_weights
 
 HIDDEN, FFN, LAYERS, HEADS, KV_HEADS = 256, 704, 3, 4, 2
 SPECIAL = ("<|begin|>", "<|end|>", "<|user|>", "<|assistant|>")
+DEMO = Path(__file__).parents[2] / "tern" / "demo" / "checkpoint"
 WEIGHTS = "model.safetensors"
 VOCABULARY = 256 + len(SPECIAL)
 CHAT = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}<|assistant|>"
@@ -208,6 +209,22 @@ def with_swapped_scales(source: Path, target: Path, first: str, second: str) -> 
     swapped = dict(zip(names, (tensors[name] for name in reversed(names)), strict=True))
     save_file(tensors | swapped, target / WEIGHTS)
     return target
+
+
+def edit_config(directory: Path, **changes: object) -> Path:
+    """Changes config.json; a value of None takes the entry away."""
+    config = json.loads((directory / "config.json").read_text()) | changes
+    kept = {name: value for name, value in config.items() if value is not None}
+    (directory / "config.json").write_text(json.dumps(kept))
+    return directory
+
+
+def with_1bitllm_names(tiny: Tiny) -> Tiny:
+    renamed = {
+        name.replace("attn_sub_norm", "inner_attn_ln").replace("ffn_sub_norm", "ffn_layernorm"): tensor
+        for name, tensor in tiny.plain.items()
+    }
+    return replace(tiny, plain=renamed)
 
 
 def dense_copy(source: Path, target: Path) -> Path:

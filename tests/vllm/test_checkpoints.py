@@ -11,7 +11,18 @@ from safetensors.torch import load_file, save_file
 from ternary_kernels.convert import convert
 from vllm import LLM
 
-from tests.vllm.checkpoints import FFN, HIDDEN, Family, Stored, Tiny, random_tiny, write, write_grouped
+from tests.vllm.checkpoints import (
+    FFN,
+    HIDDEN,
+    Family,
+    Stored,
+    Tiny,
+    edit_config,
+    random_tiny,
+    with_1bitllm_names,
+    write,
+    write_grouped,
+)
 from tests.vllm.engine import PROMPTS, clearest, engine, greedy, next_token_logits, prompt_tokens, random_prompts
 from tests.vllm.twin import TWIN
 
@@ -75,6 +86,21 @@ def test_scales_per_group_of_128_equal_the_dense_twin(tmp_path: Path) -> None:
         assert greedy(llm, prompts) == converted
     with engine(dense, quantization=TWIN) as llm:
         assert greedy(llm, prompts) == converted
+
+
+def test_the_masters_of_1bitllm_are_served_by_their_own_names(tmp_path: Path) -> None:
+    """Architecture BitnetForCausalLM, other names for the sub-norms, silu, and no quantization_config."""
+    tiny = random_tiny(Family.BITNET)
+    known = edit_config(write(tiny, Stored.MASTER, tmp_path / "known"), hidden_act="silu")
+    renamed = write(with_1bitllm_names(tiny), Stored.MASTER, tmp_path / "renamed")
+    names = {"architectures": ["BitnetForCausalLM"], "model_type": "llama", "hidden_act": "silu"}
+    edit_config(renamed, **names, quantization_config=None)
+    masters = {"quantization_config": {"quant_method": "ternary", "layout": "master"}}
+    prompts = [prompt_tokens(text) for text in PROMPTS]
+    with engine(known) as llm:
+        expected = next_token_logits(llm, prompts)
+    with engine(renamed, hf_overrides=masters) as llm:
+        assert torch.equal(next_token_logits(llm, prompts), expected)
 
 
 def _scales_and_weights(model: torch.nn.Module) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

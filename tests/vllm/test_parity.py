@@ -10,11 +10,10 @@ import pytest
 from transformers import AutoTokenizer
 
 from tests.vllm import huggingface
-from tests.vllm.checkpoints import Family, Stored, dense_copy, random_tiny, with_swapped_scales, write
+from tests.vllm.checkpoints import DEMO, Family, Stored, dense_copy, random_tiny, with_swapped_scales, write
 from tests.vllm.engine import clearest, engine, greedy, random_prompts
 from tests.vllm.twin import TWIN
 
-DEMO = Path(__file__).parents[2] / "tern" / "demo" / "checkpoint"
 QUESTIONS = """Hello, how are you? | Who are you? | What is a ternary model? | What is two plus ten? | What
 is a ledger? Where does the fox live? | What is a gateway? | Tell me about the bear. | What is the weather
 like? | Thank you! What is three plus four? | Tell me a story. | What does a baker do? | What is an owl? |

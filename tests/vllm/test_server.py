@@ -1,14 +1,14 @@
-"""What a client of `vllm serve` sees, and of the router in front of it: chat, streams, usage, an end on hang-up."""
+"""What a client of `vllm serve` sees, and of the router before it: chat, streams, usage, an end on hang-up."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from openai import OpenAI
 
+from tests.vllm.checkpoints import DEMO
 from tests.vllm.gateway import Gateway, tern_in_front_of
 from tests.vllm.server import MODEL, Server, vllm_serve
 
@@ -17,8 +17,8 @@ LONG = 900
 
 
 @pytest.fixture(scope="module")
-def server(served_checkpoint: Path) -> Iterator[Server]:
-    with vllm_serve(served_checkpoint) as running:
+def server() -> Iterator[Server]:
+    with vllm_serve(DEMO) as running:
         yield running
 
 

@@ -110,12 +110,11 @@ def test_scales_per_group_follow_the_columns_of_their_share() -> None:
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_two_ranks_say_what_one_says(family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_ranks_say_what_one_says(family: Family, tmp_path: Path) -> None:
     stored = Stored.MULTIPLY if family is Family.BITNET else Stored.DIVIDE
     directory = write(random_tiny(family), stored, tmp_path / "model")
     prompts = [prompt_tokens(text) for text in PROMPTS]
     with engine(directory) as llm:
         alone = greedy(llm, prompts, tokens=16)
-    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     with engine(directory, tensor_parallel_size=2, distributed_executor_backend="mp") as llm:
         assert greedy(llm, prompts, tokens=16) == alone

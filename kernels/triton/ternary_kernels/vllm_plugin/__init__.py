@@ -5,6 +5,8 @@
     checkpoint.py     what the three kinds of checkpoint store, and how one tensor becomes codes and scales
     parameters.py     vLLM parameters that decode a whole checkpoint tensor, cut it for this rank, then pack it
     linear_method.py  TernaryLinearMethod: create, load, multiply; row parallel without a difference in one bit
+    warm_up.py        compiles every kernel at load
+    options.py        what the operator may choose
     int8_head.py      the optional int8 output head
 
 The model class is in `ternary_kernels.models.bitnet`; Llama-type checkpoints use vLLM's own class.

@@ -30,6 +30,7 @@ from ternary_kernels.packing import BLOCK, PackingError
 from ternary_kernels.vllm_plugin.checkpoint import CheckpointFormat
 from ternary_kernels.vllm_plugin.options import TernaryOptions
 from ternary_kernels.vllm_plugin.parameters import UNLOADED_BYTE, RowScaleParameter, TernaryWeightParameter
+from ternary_kernels.vllm_plugin.warm_up import Layer, warm_up
 
 
 @register_weight_loader_v2_supported_method
@@ -40,6 +41,7 @@ class TernaryLinearMethod(LinearMethodBase):
         self.checkpoint = checkpoint
         self.options = options
         self.columns = 0
+        self.dtype = torch.float32
         self.is_dense = False
         self.sums_over_ranks = False
 
@@ -76,7 +78,7 @@ class TernaryLinearMethod(LinearMethodBase):
         )
         layer.register_parameter("weight", weight)
         layer.register_parameter("weight_scale", scale)
-        self.columns = columns
+        self.columns, self.dtype = columns, params_dtype
         self._take_over_reduction(layer, split=columns != input_size)
 
     def _take_over_reduction(self, layer: torch.nn.Module, split: bool) -> None:
@@ -99,15 +101,17 @@ class TernaryLinearMethod(LinearMethodBase):
         layer.weight_scale = _frozen(scale)
         keep_resident = packed.is_cuda and self.options.resident_int8
         layer.register_buffer("resident", ops.resident(packed) if keep_resident else None, persistent=False)
+        if packed.is_cuda:
+            kind = Layer(tuple(scale.shape), self.columns, self.dtype, self.sums_over_ranks)
+            warm_up(kind, self.options.most_tokens, packed.device)
 
     def apply(self, layer: torch.nn.Module, x: Tensor, bias: Tensor | None = None) -> Tensor:
         split = isinstance(layer, RowParallelLinear) and layer.tp_size > 1
         row_absmax = _absmax_over_ranks(x) if split else None
         if self.sums_over_ranks:
             y = self._sum_over_ranks(layer, x, row_absmax)
-            bias = (
-                None if layer.skip_bias_add else layer.bias
-            )  # every rank finishes the whole sum, so every rank adds it
+            # Every rank finishes the whole sum, so every rank adds the bias that vLLM gives to the first alone.
+            bias = None if layer.skip_bias_add else layer.bias
         elif self.is_dense:
             y = ops.linear_dense(x, layer.weight, layer.weight_scale, row_absmax)
         else:
@@ -127,8 +131,7 @@ class TernaryLinearMethod(LinearMethodBase):
         norm_weight: Tensor,
         eps: float,
     ) -> Tensor:
-        """The layer applied to norm(gate(x, up)), x [M, K]: the activation path in one launch, then the
-        product."""
+        """The layer of norm(gate(x, up)), x [M, K]: the activation path in one launch, then the product."""
         codes, token_scale, row_sum = ops.quantize(x, up, norm_weight, None, gate, eps)
         packed, scale, resident = layer.weight, layer.weight_scale, layer.resident
         y = ops.linear_quantized(codes, token_scale, row_sum, packed, scale, self.columns, x.dtype, resident)
