@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import aiohttp
 import pytest
 
 from contracts.catalog import Operation, Upstream
@@ -28,10 +29,11 @@ async def server(handler: Handler) -> AsyncIterator[Upstream]:
         yield Upstream(id="u", model_id="m", base_url=f"http://127.0.0.1:{port}/v1", model_name="m")
 
 
-@pytest.fixture
-async def upstreams() -> AsyncIterator[Upstreams]:
+@pytest.fixture(params=["lean", "traced"])
+async def upstreams(request: pytest.FixtureRequest) -> AsyncIterator[Upstreams]:
+    """Both ways that a call can travel."""
     client = Upstreams(connections=10, connect_timeout_seconds=1.0, eject_after=3)
-    client.open()
+    client.open([aiohttp.TraceConfig()] if request.param == "traced" else None)
     yield client
     await client.close()
 
