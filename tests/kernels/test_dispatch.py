@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from ternary_kernels.dispatch import (
     CONFIGS,
-    WARM_TOKENS,
     Device,
     Kernel,
     Plan,
@@ -90,18 +89,6 @@ def test_every_default_tile_fits_the_kernels(device: Device, layer: tuple[int, i
             assert plan.warps >= 4
         if plan.kernel in (Kernel.PREFILL, Kernel.PREFILL_TMA):
             assert (4 * packed_width(k)) % plan.tile["BK"] == 0
-
-
-@pytest.mark.parametrize("device", DEVICES, ids=lambda device: device.name)
-@pytest.mark.parametrize("layer", LAYERS)
-def test_warming_up_meets_every_plan_that_serving_can_ask_for(device: Device, layer: tuple[int, int]) -> None:
-    def compiled(m: int) -> tuple[object, ...]:
-        plan = default_plan(m, *layer, device)
-        tokens = m if plan.kernel is Kernel.GEMV else None  # the only kernel that M is compiled into
-        return plan.kernel, tuple(plan.tile.items()), plan.warps, plan.stages, tokens
-
-    warmed = {compiled(m) for m in WARM_TOKENS}
-    assert all(compiled(m) in warmed for m in range(1, 2000))
 
 
 def test_the_small_layers_of_a_2b_model_still_fill_an_h100() -> None:

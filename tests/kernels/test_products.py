@@ -149,8 +149,3 @@ def test_the_resident_copy_holds_the_weights_in_plane_order(rng: torch.Generator
     for name in ("prefill", "prefill_tma"):
         y = multiply(codes, made.packed, None, torch.int32, PLANS[name], copy)
         assert torch.equal(y, sums(codes, made.packed, PLANS[name]))
-
-
-def test_a_layer_can_be_warmed_up_through_every_regime(rng: torch.Generator) -> None:
-    made = layer(16, 128, rng)
-    launch.warm(made.packed, made.scale, 128, torch.bfloat16)

@@ -20,7 +20,6 @@ CONFIGS = Path(__file__).parent / "configs"
 GEMV_MAX_M = 4
 PREFILL_MIN_M = 384
 MAX_SPLITS = 8
-WARM_TOKENS = (1, 2, 3, 4, 16, 32, 64, 128, 256, PREFILL_MIN_M - 1, PREFILL_MIN_M)  # one M per default plan
 
 
 class Kernel(StrEnum):

@@ -1,8 +1,8 @@
 """Host side of the kernels: shapes, output tensors, grids, options.
 
 Runs on CUDA tensors, or on CPU tensors under the interpreter. `linear`, `quantize`, `linear_quantized`,
-`accumulate`, `weight_only` and `resident` are what `ops` calls; `warm` compiles ahead what a layer will need. M is
-never specialized on, so one compilation serves every batch size of a regime.
+`accumulate`, `weight_only` and `resident` are what `ops` calls; the rest launches one kernel each. M is compiled in
+for M <= 4 only (the GEMV), so one compilation serves every larger batch size of a plan.
 
 Weights must be contiguous here (a kernel reads whole rows); activations may have any row stride.
 """
@@ -75,12 +75,6 @@ def weight_only(x: Tensor, packed: Tensor, scale: Tensor, k: int) -> Tensor:
     groups = packed.shape[1] // 32
     scale = scale if scale.dim() == 2 else scale[:, None].expand(-1, groups)
     return _grouped(x, x.stride(0), k, None, packed, scale.contiguous(), x.dtype)
-
-
-def warm(packed: Tensor, scale: Tensor, k: int, dtype: torch.dtype) -> None:
-    """Compile every kernel that this layer can need by running each regime once; call it after loading."""
-    for m in dispatch.WARM_TOKENS:
-        linear(torch.zeros((m, k), dtype=dtype, device=packed.device), packed, scale, k, None, None)
 
 
 def plan_for(codes: PlaneCodes, packed: Tensor, k: int) -> Plan:
@@ -256,6 +250,8 @@ def device_of(tensor: Tensor) -> Device:
 @cache
 def _cuda_device(index: int) -> Device:
     found = torch.cuda.get_device_properties(index)
+    if found.major < 8:
+        raise PackingError(f"{found.name}: the kernels need compute capability 8.0 or later")
     shared = getattr(found, "shared_memory_per_block_optin", 101_376)
     return Device(found.name, found.major * 10 + found.minor, found.multi_processor_count, shared)
 
