@@ -1,8 +1,8 @@
 """Host side of the kernels: shapes, output tensors, grids, options.
 
 Runs on CUDA tensors, or on CPU tensors under the interpreter. `linear`, `quantize`, `linear_quantized`,
-`accumulate`, `weight_only` and `resident` are what `ops` calls; the rest launches one kernel each. M is compiled in
-for M <= 4 only (the GEMV), so one compilation serves every larger batch size of a plan.
+`accumulate`, `weight_only` and `resident` are what `ops` calls; the rest launches one kernel each. M is compiled
+in for M <= 4 only (the GEMV), so one compilation serves every larger batch size of a plan.
 
 Weights must be contiguous here (a kernel reads whole rows); activations may have any row stride.
 """

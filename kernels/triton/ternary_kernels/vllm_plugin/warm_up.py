@@ -8,7 +8,7 @@ from functools import cache
 import torch
 
 from ternary_kernels import ops
-from ternary_kernels.dispatch import Device, Kernel, Table, choose, shipped_tables
+from ternary_kernels.dispatch import GEMV_MAX_M, Device, Table, choose, shipped_tables
 from ternary_kernels.packing import ZERO_BYTE, packed_width
 
 
@@ -17,7 +17,7 @@ def first_uses(rows: int, columns: int, most_tokens: int, device: Device, tables
     uses: dict[str, int] = {}
     for tokens in range(1, most_tokens + 1):
         plan = choose(tokens, rows, columns, device, tables)
-        compiled_in = tokens if plan.kernel is Kernel.GEMV else 0  # the only kernel that M is compiled into
+        compiled_in = tokens if tokens <= GEMV_MAX_M else 0  # so few tokens are compiled into the kernel
         uses.setdefault(f"{plan} {compiled_in}", tokens)
     return list(uses.values())
 
