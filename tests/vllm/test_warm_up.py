@@ -19,5 +19,6 @@ def test_every_plan_up_to_the_largest_step_is_run_once_at_load(
     warm = [choose(tokens, rows, columns, H100, tables) for tokens in sizes]
     met = [choose(tokens, rows, columns, H100, tables) for tokens in range(1, 2049)]
     assert all(plan in warm for plan in met)
-    assert {1, 2, 3, 4} <= set(sizes), "M is compiled into the kernel for so few tokens"
+    few = {tokens for tokens, plan in enumerate(met, start=1) if plan.kernel is Kernel.GEMV}
+    assert few <= set(sizes), "this kernel has the number of tokens compiled in"
     assert len(sizes) <= 32
