@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,33 +20,34 @@ def check_envelope(reply: Any) -> dict[str, Any]:
     return error
 
 
-@pytest.mark.parametrize(
-    ("body", "code", "param"),
-    [
-        ({}, "missing_required_parameter", "name"),
-        ({"name": ""}, "invalid_value", "name"),
-        ({"name": 5}, "invalid_value", "name"),
-        ({"name": "a\x00b"}, "invalid_value", "name"),
-        ({"name": "x" * 257}, "invalid_value", "name"),
-        ({"name": "ok", "geography": "eu"}, "unknown_parameter", "geography"),
-        ([], "invalid_value", None),
-        (None, "missing_required_parameter", None),
-    ],
-)
-async def test_a_wrong_body_names_its_fault(org: Running, body: Any, code: str, param: str | None) -> None:
-    async with org.http() as http:
-        reply = await http.post(PROJECTS, json=body) if body is not None else await http.post(PROJECTS)
-    assert reply.status_code == 400
-    error = check_envelope(reply)
-    assert (error["code"], error["param"]) == (code, param)
+WRONG_BODIES: list[tuple[Any, str, str | None]] = [
+    ({}, "missing_required_parameter", "name"),
+    ({"name": ""}, "invalid_value", "name"),
+    ({"name": 5}, "invalid_value", "name"),
+    ({"name": "a\x00b"}, "invalid_value", "name"),
+    ({"name": "x" * 257}, "invalid_value", "name"),
+    ({"name": "ok", "geography": "eu"}, "unknown_parameter", "geography"),
+    ([], "invalid_value", None),
+    (None, "missing_required_parameter", None),
+]
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b'{"name": "\\ud800"}', b"[" * 5000, b'{"name": NaN}'])
-async def test_broken_json_is_a_400(org: Running, content: bytes) -> None:
+async def test_a_wrong_body_names_its_fault(org: Running) -> None:
     async with org.http() as http:
-        reply = await http.post(PROJECTS, content=content, headers={"content-type": "application/json"})
-    assert reply.status_code == 400
-    check_envelope(reply)
+        for body, code, param in WRONG_BODIES:
+            reply = await http.post(PROJECTS, json=body) if body is not None else await http.post(PROJECTS)
+            assert reply.status_code == 400, body
+            error = check_envelope(reply)
+            assert (error["code"], error["param"]) == (code, param), body
+
+
+async def test_broken_json_is_a_400(org: Running) -> None:
+    async with org.http() as http:
+        for content in [b"{", b"\xff\xfe", b'{"name": "\\ud800"}', b"[" * 5000, b'{"name": NaN}']:
+            headers = {"content-type": "application/json"}
+            reply = await http.post(PROJECTS, content=content, headers=headers)
+            assert reply.status_code == 400, content
+            check_envelope(reply)
 
 
 async def test_a_body_over_the_limit_is_a_413(org: Running) -> None:
@@ -70,57 +71,55 @@ async def test_unknown_urls_and_wrong_methods_are_told_in_the_envelope(org: Runn
     assert (wrong.status_code, check_envelope(wrong)["code"]) == (405, "method_not_allowed")
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "after=%00", "order=up", "limit=-1"])
-async def test_a_wrong_page_is_a_400(org: Running, query: str) -> None:
+async def test_a_wrong_page_is_a_400(org: Running) -> None:
     async with org.http() as http:
-        reply = await http.get(f"{PROJECTS}?{query}")
-    assert reply.status_code == 400
-    check_envelope(reply)
+        for query in ["limit=0", "limit=101", "limit=x", "after=%00", "order=up", "limit=-1"]:
+            reply = await http.get(f"{PROJECTS}?{query}")
+            assert reply.status_code == 400, query
+            check_envelope(reply)
 
 
-@pytest.mark.parametrize("project_id", ["%00", "x" * 3000, "%2e%2e", "é", "proj_' OR 1=1 --"])
-async def test_odd_ids_are_not_found(org: Running, project_id: str) -> None:
+async def test_odd_ids_are_not_found(org: Running) -> None:
     async with org.http() as http:
-        reply = await http.get(f"{PROJECTS}/{project_id}")
-    assert reply.status_code in (400, 404)
-    check_envelope(reply)
+        for project_id in ["%00", "x" * 3000, "%2e%2e", "é", "proj_' OR 1=1 --"]:
+            reply = await http.get(f"{PROJECTS}/{project_id}")
+            assert reply.status_code in (400, 404), project_id
+            check_envelope(reply)
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "param"),
-    [
-        ("/v1/organization/spend_limit", {"threshold_amount": -1}, "threshold_amount"),
-        ("/v1/organization/spend_limit", {"threshold_amount": 900_000_001}, "threshold_amount"),
-        ("/v1/organization/spend_limit", {"threshold_amount": 1.5}, "threshold_amount"),
-        ("/v1/organization/spend_limit", {"threshold_amount": True}, "threshold_amount"),
-        ("/v1/organization/spend_limit", {"threshold_amount": 1, "currency": "EUR"}, "currency"),
-        ("/v1/organization/spend_limit", {"threshold_amount": 1, "interval": "year"}, "interval"),
-        ("/v1/organization/limits", {"max_concurrent_requests": -1}, "max_concurrent_requests"),
-        ("/v1/organization/limits", {"rates": [{"max_requests_per_1_minute": "5"}]}, None),
-        ("/v1/organization/limits", {"rates": [{"model": "tpyo"}]}, "rates"),
-        ("/v1/organization/limits", {"spend": [{"threshold_amount": 1}] * 2}, None),
-        ("/v1/organization/admin_api_keys", {"name": "x", "expires_in_seconds": 0}, "expires_in_seconds"),
-        ("/v1/organization/admin_api_keys", {"name": "x", "expires_in_seconds": 10**12}, "expires_in_seconds"),
-        ("/v1/organization/upstreams", {"model": "m", "base_url": "ftp://x/v1"}, "base_url"),
-        ("/v1/organization/upstreams", {"model": "m", "base_url": "http://x/"}, "base_url"),
-        (
-            "/v1/organization/prices",
-            {"model": "m", "input_nano_usd_per_million": -1},
-            "input_nano_usd_per_million",
-        ),
-        ("/v1/organization/models", {"id": "has space"}, "id"),
-        ("/v1/organization/models", {"id": "m", "operations": ["fly"]}, None),
-        ("/v1/organization/models", {"id": "m", "context_window_tokens": 1}, "max_output_tokens"),
-    ],
-)
-async def test_absurd_limits_and_catalogs_are_refused(
-    org: Running, path: str, body: dict[str, Any], param: str | None
-) -> None:
+ABSURD: list[tuple[str, dict[str, Any], str | None]] = [
+    ("/v1/organization/spend_limit", {"threshold_amount": -1}, "threshold_amount"),
+    ("/v1/organization/spend_limit", {"threshold_amount": 900_000_001}, "threshold_amount"),
+    ("/v1/organization/spend_limit", {"threshold_amount": 1.5}, "threshold_amount"),
+    ("/v1/organization/spend_limit", {"threshold_amount": True}, "threshold_amount"),
+    ("/v1/organization/spend_limit", {"threshold_amount": 1, "currency": "EUR"}, "currency"),
+    ("/v1/organization/spend_limit", {"threshold_amount": 1, "interval": "year"}, "interval"),
+    ("/v1/organization/limits", {"max_concurrent_requests": -1}, "max_concurrent_requests"),
+    ("/v1/organization/limits", {"rates": [{"max_requests_per_1_minute": "5"}]}, None),
+    ("/v1/organization/limits", {"rates": [{"model": "tpyo"}]}, "rates"),
+    ("/v1/organization/limits", {"spend": [{"threshold_amount": 1}] * 2}, None),
+    ("/v1/organization/admin_api_keys", {"name": "x", "expires_in_seconds": 0}, "expires_in_seconds"),
+    ("/v1/organization/admin_api_keys", {"name": "x", "expires_in_seconds": 10**12}, "expires_in_seconds"),
+    ("/v1/organization/upstreams", {"model": "m", "base_url": "ftp://x/v1"}, "base_url"),
+    ("/v1/organization/upstreams", {"model": "m", "base_url": "http://x/"}, "base_url"),
+    (
+        "/v1/organization/prices",
+        {"model": "m", "input_nano_usd_per_million": -1},
+        "input_nano_usd_per_million",
+    ),
+    ("/v1/organization/models", {"id": "has space"}, "id"),
+    ("/v1/organization/models", {"id": "m", "operations": ["fly"]}, None),
+    ("/v1/organization/models", {"id": "m", "context_window_tokens": 1}, "max_output_tokens"),
+]
+
+
+async def test_absurd_limits_and_catalogs_are_refused(org: Running) -> None:
     async with org.http() as http:
-        reply = await http.post(path, json=body)
-    assert reply.status_code == 400, reply.text
-    error = check_envelope(reply)
-    assert param is None or error["param"] == param
+        for path, body, param in ABSURD:
+            reply = await http.post(path, json=body)
+            assert reply.status_code == 400, (path, body)
+            error = check_envelope(reply)
+            assert param is None or error["param"] == param, (path, body)
 
 
 async def test_what_was_sent_is_not_repeated(org: Running) -> None:
@@ -131,7 +130,7 @@ async def test_what_was_sent_is_not_repeated(org: Running) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=8), children, max_size=3),
     max_leaves=6,
 )
@@ -143,7 +142,8 @@ FIELDS = st.sampled_from(["name", "limits", "user_id", "expires_in_seconds", "mo
 async def test_no_body_whatever_is_a_500(org: Running, body: Any) -> None:
     async with org.http() as http:
         path = f"{PROJECTS}/{org.installation.project_id}/api_keys"
-        reply = await http.post(path, json=body)
+        headers = {"content-type": "application/json"}
+        reply = await http.post(path, content=json.dumps(body), headers=headers)
     assert reply.status_code in (200, 400, 404), reply.text
     if reply.status_code != 200:
         check_envelope(reply)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
 from contracts.api_key import KeyKind, generate
 from tests.org_service.conftest import Running
 
@@ -195,30 +193,30 @@ async def test_no_secret_is_shown_twice(org: Running) -> None:
                 assert [secret for secret in ours.secrets if secret in text] == [], path
 
 
-@pytest.mark.parametrize(
-    "authorization",
-    [
-        None,
+async def test_no_route_answers_without_a_key(org: Running) -> None:
+    ours = await make_tenant(org, "ours")
+    async with org.http() as http:
+        http.headers.pop("authorization")
+        for method, path, operation in await routes_of(org):
+            reply = await http.request(method, fill(path, ours.ids), json=example_body(operation))
+            assert reply.status_code == 401, f"{method} {path}"
+
+
+async def test_every_wrong_key_gets_the_same_401(org: Running) -> None:
+    wrong = [
         "Bearer",
         "Basic abc",
         "Bearer nonsense",
         f"Bearer {generate(KeyKind.ADMIN)}",
         f"Bearer {generate(KeyKind.USER)}",
         f"Bearer {generate(KeyKind.ADMIN)[:-1]}x",
-    ],
-)
-async def test_no_route_answers_without_a_live_admin_key(org: Running, authorization: str | None) -> None:
-    ours = await make_tenant(org, "ours")
-    headers = {} if authorization is None else {"authorization": authorization}
+    ]
     async with org.http() as http:
-        http.headers.pop("authorization")
-        for method, path, operation in await routes_of(org) if authorization is None else []:
-            reply = await http.request(method, fill(path, ours.ids), json=example_body(operation))
-            assert reply.status_code == 401, f"{method} {path}"
-        reply = await http.get("/v1/organization/projects", headers=headers)
-        assert reply.status_code == 401
-        assert reply.headers["www-authenticate"] == "Bearer"
-        assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
+        for authorization in wrong:
+            reply = await http.get("/v1/organization/projects", headers={"authorization": authorization})
+            assert reply.status_code == 401, authorization
+            assert reply.headers["www-authenticate"] == "Bearer"
+            assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
 
 
 async def test_a_project_key_and_a_service_token_are_no_admin_keys(org: Running) -> None:
