@@ -41,7 +41,8 @@ from router.recovery import Recovery
 from router.redis_connection import Argument
 
 REMEMBER_SECONDS: Final = 2 * 24 * 3600
-"""How long a call is known to be done; far longer than any spool waits to be replayed."""
+"""How long a call is known to be done; far longer than any spool waits to be replayed. Costs 176 bytes of Redis
+per call (measured on 7.0): 30 MB for each call a second that is kept up for two days."""
 
 
 class RedisLedger:

@@ -72,6 +72,8 @@ class Recovery:
         if self.history is None:
             await self.pipeline.command(shard, "SET", epoch_key(shard, organization_id), uuid.uuid4().hex, "NX")
             return
+        if await self.pipeline.command(shard, "EXISTS", epoch_key(shard, organization_id)):
+            return  # another router was faster
         now_us = await self._now_us(shard)
         report = await self._ask(self.history, organization_id, now_us)
         if report.levels or self._kept_of(organization_id):

@@ -18,6 +18,7 @@ from contracts.topology import SPEND_PATH, outbox_stream, shard_of
 from contracts.usage_event import decode
 from router.kept import KeptSettlements
 from router.ledger import RedisLedger
+from router.ledger_plan import Account, StepKeys
 from router.outbox import RedisOutbox
 from router.pipeline import ScriptPipeline
 from router.ports import (
@@ -114,6 +115,22 @@ async def test_counters_are_rebuilt_before_anybody_spends(pipeline: ScriptPipeli
     await redis_client.flushdb()
     with pytest.raises(LedgerUnavailableError):
         await ledger.reserve(request(holder, amount=1000))
+
+
+async def test_counters_that_are_trusted_again_are_not_rebuilt_by_a_slower_router(
+    pipeline: ScriptPipeline,
+) -> None:
+    ledger = RedisLedger(pipeline)
+    reservation = await reserved(ledger)
+    await ledger.settle(reservation, event(reservation))
+    keys = StepKeys.of(Account.of(grant()))
+    said = ("epoch", "d2026-11-20", "m2026-11", *[1] * 12)
+    rebuild = pipeline.scripts.rebuild
+    assert await pipeline.call(keys.shard, rebuild, (keys.epoch, *keys.levels), said) == [b"known"]
+    assert await all_spent(ledger) == [7000] * 4
+    history = MemorySpendHistory()
+    await Recovery(pipeline, KeptSettlements(), history).recover("org_1")
+    assert history.asked == 0
 
 
 async def test_without_analytics_lost_counters_mean_deny(pipeline: ScriptPipeline) -> None:

@@ -145,6 +145,14 @@ async def test_tokens_given_back_never_fill_a_bucket_above_its_limit(bench: Benc
     assert (await admitted(bench, request(holder, tokens=1))).headroom.remaining_tokens == 999
 
 
+async def test_a_bucket_refills_while_a_call_runs_whatever_it_is_settled_at(bench: Bench) -> None:
+    holder = grant(key={"rates": (rate(tokens=1000),)})
+    reservation = await admitted(bench, request(holder, tokens=500))
+    bench.clock.turn(30)
+    await bench.ledger.settle(reservation, event(reservation, Tokens(output=600)))
+    assert (await admitted(bench, request(holder, tokens=1))).headroom.remaining_tokens == 1000 - 100 - 1
+
+
 async def test_a_call_that_alone_exceeds_a_bucket_is_told_that_waiting_is_vain(bench: Bench) -> None:
     holder = grant(user={"rates": (rate(tokens=100),)})
     verdict = await refused(bench, request(holder, tokens=101))

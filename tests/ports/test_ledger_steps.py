@@ -166,10 +166,19 @@ async def test_a_renewed_lease_is_not_reaped(bench: Bench) -> None:
     reservation = await admitted(bench, request(grant()))
     bench.clock.turn(LEASE_SECONDS)
     (overdue,) = await bench.ledger.overdue(shard_of("org_1"), 10)
-    assert await bench.ledger.extend(reservation, Tokens(output=1)) is ExtendOutcome.EXTENDED
+    assert await bench.ledger.extend(reservation, Tokens()) is ExtendOutcome.EXTENDED
     assert not await bench.ledger.reap(overdue, reaped_event(overdue))
+
+
+async def test_a_call_is_not_reaped_at_a_count_that_is_no_longer_the_last(bench: Bench) -> None:
+    reservation = await admitted(bench, request(grant()))
     bench.clock.turn(LEASE_SECONDS)
-    assert not await bench.ledger.reap(overdue, reaped_event(overdue)), "a newer count was recorded"
+    (overdue,) = await bench.ledger.overdue(shard_of("org_1"), 10)
+    await bench.ledger.extend(reservation, Tokens(output=1))
+    bench.clock.turn(LEASE_SECONDS)
+    assert not await bench.ledger.reap(overdue, reaped_event(overdue))
+    (again,) = await bench.ledger.overdue(shard_of("org_1"), 10)
+    assert await bench.ledger.reap(again, reaped_event(again))
 
 
 async def test_a_late_settlement_of_a_reaped_call_charges_the_difference(bench: Bench) -> None:
