@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import psycopg
 import pytest
@@ -21,7 +22,7 @@ from tests.parts.servers import folder, start_postgres, start_redis
 
 @pytest.mark.faults
 async def test_changes_wait_for_redis_and_arrive_in_order(installed_url: str, template: Template) -> None:
-    with folder("org-redis") as directory:
+    with folder("org-redis") as directory, contextlib.ExitStack() as started:
         port = free_port()
         url = f"redis://127.0.0.1:{port}/0"
         settings = Settings(
@@ -36,11 +37,10 @@ async def test_changes_wait_for_redis_and_arrive_in_order(installed_url: str, te
                     path = "/v1/organization/spend_limit"
                     assert (await http.post(path, json={"threshold_amount": cents})).status_code == 200
                 assert (await http.get("/ready")).json()["checks"]["change_feed"] == "unavailable"
-                server = start_redis(directory, port)
+                started.callback(start_redis(directory, port).stop)
                 versions = await organization_versions(url, 5)
                 assert versions == sorted(versions)
                 assert (await http.get("/ready")).json()["checks"]["change_feed"] == "ok"
-        server.stop()
 
 
 async def organization_versions(url: str, count: int) -> list[int]:
@@ -59,9 +59,10 @@ async def organization_versions(url: str, count: int) -> list[int]:
 
 @pytest.mark.faults
 async def test_without_postgres_there_is_a_503_and_afterwards_everything_goes_on(redis_server_url: str) -> None:
-    with folder("org-postgres") as directory:
+    with folder("org-postgres") as directory, contextlib.ExitStack() as started:
         port = free_port()
         server = start_postgres(directory, port)
+        started.callback(server.stop)
         database_url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute("ALTER DATABASE postgres SET synchronous_commit = on")
@@ -80,12 +81,11 @@ async def test_without_postgres_there_is_a_503_and_afterwards_everything_goes_on
             assert away.headers["retry-after"] == "1"
             assert (await http.get("/ready")).status_code == 503
             assert (await http.get("/health")).status_code == 200
-            server = start_postgres(directory, port)
+            started.callback(start_postgres(directory, port).stop)
             async with asyncio.timeout(20):
                 while (await http.get("/v1/organization/projects")).status_code != 200:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             assert (await http.post("/v1/organization/projects", json={"name": "again"})).status_code == 200
-        server.stop()
 
 
 async def test_the_heartbeat_is_one_a_second_however_many_replicas(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -142,21 +142,21 @@ async def test_an_entry_that_is_no_change_makes_everything_doubtful(
 
 
 async def test_after_a_crash_of_redis_everything_is_doubted_and_the_feed_followed_again() -> None:
-    with folder("feed") as directory:
+    with folder("feed") as directory, ExitStack() as started:
         port = free_port()
         server = start_redis(directory, port)
+        started.callback(server.stop)
         url = f"redis://127.0.0.1:{port}/0"
         async with following(connect_feed(url)) as scene:
             server.kill()
             lost = "tern_router_follow_lost_total"
             await eventually(lambda: (scene.registry.get_sample_value(lost) or 0) > 0)
-            server = start_redis(directory, port)
+            started.callback(start_redis(directory, port).stop)
             await eventually(lambda: scene.listener.distrusted == 2)
             client = redis.asyncio.Redis.from_url(url)
             await say(client, ChangeKind.PROJECT, "after")
             await eventually(lambda: [change.id for change in scene.listener.applied] == ["after"])
             await client.aclose()
-        server.stop()
 
 
 async def test_a_cluster_is_followed_alike(
