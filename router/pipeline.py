@@ -181,6 +181,8 @@ class ScriptPipeline:
                 connection = await self._node_at(rest[1]).connection()
                 connection.request("ASKING")
             else:
+                if kind == "READONLY":
+                    connection.close()  # this node is a replica now; its address may lead to the new master
                 break
             error = await connection.request(*command)
             if not isinstance(error, hiredis.ReplyError):

@@ -51,7 +51,7 @@ class Drain:
     broker: Broker
     dirty: DirtyShards
     batch_seconds: float = 0.1
-    sweep_seconds: float = 5.0
+    sweep_seconds: float = 1.5
     on_emptied: Callable[[int, float], None] = lambda shard, at: None
     """Told that a shard's outbox was found empty: what was settled there before `at` (time.monotonic) is safe."""
     published_total: int = field(default=0, init=False)

@@ -123,6 +123,21 @@ async def test_forgotten_scripts_are_loaded_again(server: Server, ledger: RedisL
     assert all(isinstance(verdict, Reservation) for verdict in verdicts)
 
 
+async def test_a_node_that_became_a_replica_is_left_and_tried_again(server: Server, ledger: RedisLedger) -> None:
+    await reserved(ledger)
+    with redis.Redis(port=server.port) as client:
+        before = {connection["id"] for connection in client.client_list() if connection["cmd"] == "evalsha"}
+        client.replicaof("127.0.0.1", free_port())
+        with pytest.raises(LedgerUnavailableError):
+            await reserved(ledger)
+        await asyncio.sleep(0.05)
+        assert before
+        assert not before & {connection["id"] for connection in client.client_list()}, "a new connection is tried"
+        client.replicaof("NO", "ONE")
+    await answers_again(ledger)
+    await reserved(ledger)
+
+
 async def test_a_caller_that_gave_up_does_not_shift_the_replies_of_others(
     server: Server, ledger: RedisLedger
 ) -> None:
