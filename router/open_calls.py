@@ -7,13 +7,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from contracts.catalog import Model, Upstream
 from contracts.pricing import Tokens, upper_bound_nano_usd
 from router.call import Call
 from router.ports import Reservation
 from router.usage import UsageTally
+
+LAST_ANSWER_SECONDS: Final = 0.25
+"""When the client of a stream goes away while its upstream is about to answer, so long is waited for the answer:
+its first tokens may be on the wire, and what was sent is what is billed."""
 
 
 class Stop(StrEnum):
@@ -70,7 +74,9 @@ class OpenCall:
         "held_nano_usd",
         "held_output_tokens",
         "held_tokens",
+        "late_cancel",
         "passed",
+        "sending",
         "sent",
         "sink",
         "started_at",
@@ -92,7 +98,8 @@ class OpenCall:
         self.armed = True
         self.stopped: Stop | None = None
         self.upstream: Upstream | None = None
-        self.sent = False
+        self.sent = self.sending = False
+        self.late_cancel: asyncio.TimerHandle | None = None
         self.passed = False
         self.first_byte_at: float | None = None
         self.started_at = self.waiting_since = self.extended_at = time.monotonic()
@@ -104,9 +111,21 @@ class OpenCall:
     def stop(self, why: Stop) -> None:
         """Cancel whatever the call waits for; the call then ends itself as `why` demands. Only once, and not
         once it settles."""
-        if self.armed and self.stopped is None:
-            self.stopped = why
+        if not self.armed or self.stopped is not None:
+            return
+        self.stopped = why
+        if self.sending and why is Stop.CLIENT_GONE:
+            loop = asyncio.get_running_loop()
+            self.late_cancel = loop.call_later(LAST_ANSWER_SECONDS, self.task.cancel)
+        else:
             self.task.cancel()
+
+    def answered(self) -> None:
+        """The upstream's status is here. Raises CancelledError if the client went away meanwhile."""
+        self.sending = False
+        if self.late_cancel is not None:
+            self.late_cancel.cancel()
+            raise asyncio.CancelledError
 
     def client_gone(self) -> None:
         self.stop(Stop.CLIENT_GONE)
@@ -162,4 +181,6 @@ class OpenCalls:
     def remove(self, call: OpenCall) -> None:
         """The call settles: nothing stops it any more."""
         call.armed = False
+        if call.late_cancel is not None:
+            call.late_cancel.cancel()
         self._open.discard(call)

@@ -101,7 +101,7 @@ class Relay:
     async def _first_of(
         self, open_call: OpenCall, order: list[Upstream], attempt: Callable[[Upstream], Awaitable[T]]
     ) -> T:
-        error: CallError = OverloadedError()
+        error: CallError | None = None
         for upstream in order[: self._limits.attempts]:
             open_call.upstream = upstream
             open_call.waiting_since = time.monotonic()
@@ -123,7 +123,7 @@ class Relay:
             else:
                 self._upstreams.succeeded(upstream)
                 return result
-        raise error
+        raise error or OverloadedError()
 
     async def _send(self, open_call: OpenCall, upstream: Upstream) -> UpstreamReply:
         """Raises CallError, UpstreamFault or OperationLackingError unless the upstream took the call."""
@@ -153,10 +153,12 @@ class Relay:
     async def _begin(self, open_call: OpenCall, upstream: Upstream, live: _Live) -> None:
         """Open a stream and pass on its first whole frame."""
         live.close()
-        live.reply = await self._send(open_call, upstream)
+        open_call.tally = UsageTally(open_call.call.choices_per_prompt)
+        live.tap = self._tap(open_call)
+        open_call.sending = True
         try:
-            open_call.tally = UsageTally(open_call.call.choices_per_prompt)
-            live.tap = self._tap(open_call)
+            live.reply = await self._send(open_call, upstream)
+            open_call.answered()
             if not live.reply.content_type.startswith("text/event-stream"):
                 raise UpstreamFault(FaultKind.GARBAGE, f"a stream of {live.reply.content_type[:100]!r}")
             first = b""
