@@ -45,7 +45,9 @@ def test_no_register_is_spilled_and_shared_memory_fits(
     target: int, name: str, reports: dict[tuple[int, str], Report]
 ) -> None:
     report = reports[target, name]
-    assert report.spilled_bytes == 0
+    in_the_epilogue = {(120, "sums-prefill_tma-m1024-8192x8192"): 16}  # storing int32 instead of bfloat16
+    assert report.spilled_bytes == in_the_epilogue.get((target, name), 0)
+    assert not set(report.loop) & {"LDL", "STL"}
     assert report.shared_bytes <= SHARED[target]
     assert report.registers <= (224 if "prefill" in name else 200)
 
@@ -99,6 +101,9 @@ def test_the_grouped_kernel_uses_the_tensor_cores_of_its_type(
 ) -> None:
     loop = reports[target, name].loop
     integer = "-a8-" in name
+    if name.endswith("fp32"):
+        assert loop["FFMA"] > 0, "float32 activations are multiplied in float32"
+        return
     tensor_core = {True: ("IMMA", "IGMMA"), False: ("HMMA", "HGMMA")}[integer][target == 90]
     assert loop[tensor_core] >= 4
     assert not set(loop) & {"SHFL", "STS"}

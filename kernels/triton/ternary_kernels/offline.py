@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,7 @@ def variants(device: Device) -> Iterator[Variant]:
         yield _planned(m, 2560, 6912, device)
     yield from _activations(device)
     yield from _grouped(device)
+    yield from _other_types(device)
     common = {"ASM": True}
     yield Variant("unpack_planes", unpack_planes, {"BLOCK": 4096, **common}, {"out": "*i8"}, 8, 3)
     splits = {"SPLITS": 3, "BLOCK": 1024, "RAW": False, "PDL": _pdl(device), **common}
@@ -183,6 +184,20 @@ def _grouped(device: Device) -> Iterator[Variant]:
         for bm in (16, 64):
             flags = {"BN": 64, "BM": bm, "A8": kind == "a8", "EVEN_K": True, "ASM": True, "PDL": _pdl(device)}
             yield Variant(f"grouped-{kind}-bm{bm}", grouped, flags, {"x": dtype}, 4, 4 if bm < 64 else 3)
+
+
+def _other_types(device: Device) -> Iterator[Variant]:
+    """The types and flags that the variants above leave out."""
+    for dtype in ("fp16", "fp32"):
+        flags = {"BN": 64, "BM": 16, "A8": False, "EVEN_K": False, "ASM": True, "PDL": _pdl(device)}
+        yield Variant(f"grouped-a16-{dtype}", grouped, flags, {"x": f"*{dtype}", "out": f"*{dtype}"}, 4, 4)
+        silu = {"RUNS": 128, "GATE": 2, "NORM": True, "ABSMAX": True, "ASM": True, "PDL": _pdl(device)}
+        rows = {"x": f"*{dtype}", "up": f"*{dtype}", "norm_weight": f"*{dtype}"}
+        yield Variant(f"activate-silu-{dtype}", activate, silu, rows, 4, 3)
+    for m in (3, 16, 1024):
+        planned = _planned(m, 8192, 8192, device)
+        sums = {**planned.constants, "RAW": True}
+        yield replace(planned, name=f"sums-{planned.name}", constants=sums, types={**planned.types, "out": "*i32"})
 
 
 def _type_of(name: str, variant: Variant) -> str:
