@@ -15,7 +15,7 @@ from router.call import Call
 from router.ports import Reservation
 from router.usage import UsageTally
 
-LAST_ANSWER_SECONDS: Final = 0.25
+LAST_ANSWER_SECONDS: Final = 0.4
 """When the client of a stream goes away while its upstream is about to answer, so long is waited for the answer:
 its first tokens may be on the wire, and what was sent is what is billed."""
 

@@ -117,14 +117,22 @@ class LeanTransport:
 class TracedArrival:
     """An answer that came by aiohttp."""
 
-    __slots__ = ("_content", "_response", "content_type", "read", "status")
+    __slots__ = ("_content", "_response", "content_type", "status")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self._content = response.content
         self.status = response.status
         self.content_type: str = response.headers.get("content-type", "")
-        self.read = response.content.readany
+
+    async def read(self) -> bytes:
+        """aiohttp tells of a broken connection before it gives what came until then; here it comes first."""
+        try:
+            return await self._content.readany()
+        except (aiohttp.ClientError, OSError):
+            if data := self._content._read_nowait(-1):
+                return data
+            raise
 
     @property
     def at_end(self) -> bool:

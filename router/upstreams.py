@@ -16,7 +16,7 @@ from router.ports import Candidate
 from router.upstream_pool import ConnectError, ConnectionPool
 from router.upstream_transport import Arrival, LeanTransport, TracedTransport, UpstreamTransport
 
-LEFTOVER_SECONDS: Final = 0.25
+LEFTOVER_SECONDS: Final = 0.6
 KEEP_ALIVE_SECONDS: Final = 4.0
 """Below the 5 s after which uvicorn, and so vLLM, closes an idle connection."""
 

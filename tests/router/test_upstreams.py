@@ -94,12 +94,14 @@ async def test_what_was_sent_before_our_half_closed_is_not_lost(upstreams: Upstr
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await take(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
         while not reader.at_eof():
-            writer.write(b"token ")
+            writer.write(b"6\r\ntoken \r\n")
             written.extend(b"token ")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(reader.read(1), 0.001)
+        writer.write(b"5\r\nlast \r\n")
+        written.extend(b"last ")
 
     async with server(handler) as upstream:
         reply = await upstreams.send(upstream, Operation.CHAT, b"{}", {})
