@@ -49,6 +49,7 @@ $(VENV)/pyvenv.cfg:
 $(VENV)/.run: requirements/run.txt | $(VENV)/pyvenv.cfg
 	@echo "Installing Tern's packages into $(VENV) ..."
 	@$(PIP) -r requirements/run.txt
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run

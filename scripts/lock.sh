@@ -4,5 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 compile=(.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes
          --no-emit-index-url --no-header --no-annotate)
-"${compile[@]}" pyproject.toml -o requirements/run.txt
+"${compile[@]}" pyproject.toml --group local -o requirements/run.txt
 "${compile[@]}" pyproject.toml --group dev -c requirements/run.txt -o requirements/dev.txt
