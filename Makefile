@@ -27,8 +27,10 @@ format: $(VENV)/.dev ## Format the code
 parts: ## Install the real servers with apt where they are missing
 	@scripts/install_parts.sh
 
-test-kernels: ## Kernels in Triton's interpreter, and compiled for four GPUs without one
-	@kernels/triton/make_env.sh && .venv-torch/bin/python -m pytest tests/kernels -m "not gpu" $(ARGS)
+test-kernels: $(VENV)/.dev ## Kernels in Triton's interpreter, and compiled for four GPUs without one
+	@kernels/triton/make_env.sh
+	@cd kernels/triton && ../../$(BIN)/mypy --python-executable ../../.venv-torch/bin/python -p ternary_kernels -p bench
+	@.venv-torch/bin/python -m pytest tests/kernels -m "not gpu" $(ARGS)
 
 test-vllm: $(VENV)/.dev ## A real vLLM on the CPU serves ternary checkpoints through our plugin
 	@kernels/triton/make_vllm_env.sh && .venv-vllm/bin/python -m pytest tests/vllm $(ARGS)
