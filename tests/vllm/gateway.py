@@ -17,13 +17,6 @@ from tern.stack.welcome import read_env
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120
-LAUNCH = """
-import sys
-from pathlib import Path
-from rich.console import Console
-from tern.stack.up import Options, up
-sys.exit(up(Options(Path(sys.argv[1]), int(sys.argv[2]), (sys.argv[3],)), Console()))
-"""
 
 
 @dataclass(frozen=True)
@@ -38,7 +31,8 @@ def tern_in_front_of(backend_url: str) -> Iterator[Gateway]:
     port = free_port()
     with TemporaryDirectory(prefix="tern-") as directory:
         home = Home(Path(directory) / "home")
-        command = [ROOT / ".venv" / "bin" / "python", "-c", LAUNCH, home.path, str(port), f"{backend_url}/v1"]
+        command = [ROOT / ".venv" / "bin" / "python", "-m", "tern", "up", "--home", home.path, "--port", str(port)]
+        command += ["--backend", f"{backend_url}/v1"]
         part = spawn("tern", command, Path(directory), run_in=ROOT)
         part.wait_ready(lambda: _is_ready(home, port), START_SECONDS)
         try:
