@@ -11,10 +11,10 @@ import uvicorn
 from pydantic import ValidationError
 
 from analytics.app import create_app
-from analytics.logs import write_to_stderr
 from analytics.migrate import migrate
 from analytics.settings import UnknownSettingError, from_environment
 from analytics.worker_process import work
+from contracts.log_line import log_to
 
 
 def main(arguments: list[str]) -> int:
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     if given.check_config:
         sys.stdout.write(json.dumps(settings.redacted(), indent=2) + "\n")
         return 0
-    write_to_stderr()
+    log_to(sys.stderr, "analytics")
     match given.command:
         case "migrate":
             migrate(settings.database_url.get_secret_value())

@@ -13,8 +13,10 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from analytics.errors import InternalError
-from analytics.logs import say
 from analytics.metrics import ApiMetrics
+from contracts.log_line import say
+
+log = logging.getLogger(__name__)
 
 PLAUSIBLE_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 UNMATCHED: Final = "unmatched"
@@ -45,7 +47,7 @@ class RequestLine:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception as error:
-            say(logging.ERROR, "request_failed", error=error, request_id=request_id)
+            say(log, logging.ERROR, "request_failed", raised=error, request_id=request_id)
             if answer["started"]:
                 raise
             reply = JSONResponse(InternalError(INTERNAL).envelope(), 500)
@@ -57,8 +59,8 @@ class RequestLine:
         route = getattr(scope.get("route"), "path", UNMATCHED)
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
-        ms = round(seconds * 1000, 1)
-        say(logging.INFO, "request", request_id=request_id, route=route, status=status, ms=ms)
+        fields = {"request_id": request_id, "route": route, "status": status}
+        say(log, logging.INFO, "request", **fields, duration_ms=round(seconds * 1000, 1))
 
 
 def _request_id(scope: Scope) -> str:

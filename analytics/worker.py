@@ -20,13 +20,15 @@ from analytics.consume import Consumer, Window
 from analytics.db import Database
 from analytics.deliveries import Source
 from analytics.errors import AnalyticsError, DatabaseUnavailableError, SourceUnavailableError
-from analytics.logs import say
 from analytics.metrics import WorkerMetrics
 from analytics.outbox_source import OutboxSource
 from analytics.rabbit_source import RabbitSource
 from analytics.record import DatabaseRecorder
 from analytics.settings import Settings
 from analytics.telemetry import Telemetry
+from contracts.log_line import say
+
+log = logging.getLogger(__name__)
 
 PARTITION_CHECK_SECONDS: Final = 3600.0
 SERVICE_NAME: Final = "tern-analytics-worker"
@@ -105,7 +107,7 @@ class Worker:
             await self._ensure_partitions()
             await self._source.open()
             self._set_ready(True)
-            say(logging.INFO, "consuming")
+            say(log, logging.INFO, "consuming")
             while not self._stopping.is_set():
                 await self._ensure_partitions()
                 await self._consumer.turn()
@@ -122,9 +124,9 @@ class Worker:
     def _note(self, error: Exception, part: str) -> None:
         self.metrics.faults.labels(part).inc()
         if part == "bug":
-            say(logging.ERROR, "consume_failed", error=error, part=part)
+            say(log, logging.ERROR, "consume_failed", raised=error, part=part)
         else:
-            say(logging.WARNING, "consume_interrupted", part=part, reason=str(error))
+            say(log, logging.WARNING, "consume_interrupted", part=part, reason=str(error))
 
     def _set_ready(self, ready: bool) -> None:
         self.ready = ready

@@ -22,8 +22,8 @@ class ChangeKind(StrEnum):
 
 
 class Change(Wire):
-    """`id` names the changed thing (a key id, project id, ...). `key_hash` is set for KEY_REVOKED, and for KEY where
-    one secret of the key is meant and not all of them."""
+    """`id` names the changed thing (a key id, project id, ...). `key_hash` is set for KEY_REVOKED, and for KEY
+    where one secret of the key is meant and not all of them."""
 
     kind: ChangeKind
     id: str = ""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import uvicorn
 from pydantic import ValidationError
 
-from org_service import logs
+from contracts.log_line import log_to
 from org_service.app import create_app
 from org_service.migrate import Phase, migrate
 from org_service.settings import Settings, UnknownSettingError, load
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     if arguments.check_config:
         sys.stdout.write(json.dumps(settings.model_dump(mode="json"), indent=2) + "\n")
         return 0
-    logs.configure(settings.log_level)
+    log_to(sys.stderr, "org_service", settings.log_level)
     if arguments.command == "migrate":
         asyncio.run(migrate(settings.database_url.get_secret_value(), arguments.phase))
         return 0

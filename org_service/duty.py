@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+from contracts.log_line import say
+
 log = logging.getLogger(__name__)
 
 Duty = Callable[[], Awaitable[None]]
@@ -33,7 +35,7 @@ async def _forever(name: str, duty: Duty) -> None:
             await asyncio.wait({task})
         finally:
             await _stop(task)
-        log.error("duty_failed", extra={"fields": {"duty": name, "error": repr(task.exception())}})
+        say(log, logging.ERROR, "duty_failed", duty=name, error=repr(task.exception()))
         await asyncio.sleep(_RESTART_SECONDS)
 
 

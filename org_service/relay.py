@@ -20,6 +20,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from contracts.change import Change, ChangeKind
+from contracts.log_line import say
 from contracts.topology import CHANGE_FEED, CHANGE_FIELD, CHANGE_HEARTBEAT_SECONDS
 from org_service.db import Database
 from org_service.errors import UnavailableError
@@ -56,7 +57,7 @@ class Relay:
                         await self._wait(woken)
             except (UnavailableError, RedisError, RedisClusterException, OSError) as error:
                 self.metrics.relay_failures.inc()
-                log.warning("relay_failed", extra={"fields": {"error": type(error).__name__}})
+                say(log, logging.WARNING, "relay_failed", error=type(error).__name__)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _wait(self, woken: asyncio.Event) -> None:

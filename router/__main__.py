@@ -18,8 +18,9 @@ import uvicorn
 import uvloop
 from pydantic import ValidationError
 
+from contracts.log_line import log_to
 from router.app import RouterApp, create_app
-from router.log import route_library_logs
+from router.log import SERVICE
 from router.one_write import OneWriteProtocol
 from router.settings import Settings, UnknownSettingError, load, redacted
 
@@ -111,7 +112,7 @@ def main() -> None:
     if arguments.check_config:
         sys.stdout.write(json.dumps(redacted(settings), indent=2) + "\n")
         return
-    route_library_logs(settings.log_level)
+    log_to(sys.stderr, SERVICE, settings.log_level)
     serve(settings)
 
 

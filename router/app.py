@@ -237,7 +237,7 @@ def create_app(
     telemetry: Telemetry | None = None,
 ) -> RouterApp:
     """The router over `deps`; without them over the real adapters that `settings` names."""
-    log = log or JsonLog(sys.stderr, settings.log_level == "debug")
+    log = log or JsonLog(sys.stderr, settings.log_level)
     return RouterApp(settings, deps, log, telemetry or Telemetry.to(settings.traces_endpoint))
 
 

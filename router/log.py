@@ -1,23 +1,22 @@
-"""One JSON object per line. Fields are given by name, so that no prompt and no secret slips in with a message."""
+"""The router's own log: straight to its stream, because a line is written for every call."""
 
 from __future__ import annotations
 
-import json
-import logging
-import sys
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
-_ENCODE: Final = json.JSONEncoder(default=str).encode
-"""Made once: json.dumps makes one per call where it is given a default."""
+from contracts.log_line import log_line
+
+SERVICE: Final = "router"
+LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 class JsonLog:
-    """`write` costs one serialisation and one line; nothing is formatted below the level."""
+    """A line costs one serialisation and one write; nothing is formatted below the least `level`."""
 
-    def __init__(self, stream: TextIO, debug: bool = False) -> None:
+    def __init__(self, stream: TextIO, level: str = "info") -> None:
         self._stream = stream
-        self._debug = debug
+        self._written = frozenset(LEVELS[LEVELS.index(level) :])
 
     def info(self, event: str, **fields: Any) -> None:
         self._write("info", event, fields)
@@ -28,33 +27,6 @@ class JsonLog:
     def error(self, event: str, **fields: Any) -> None:
         self._write("error", event, fields)
 
-    def debug(self, event: str, **fields: Any) -> None:
-        if self._debug:
-            self._write("debug", event, fields)
-
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = _ENCODE({"at": at, "level": level, "event": event, **fields})
-        self._stream.write(line + "\n")
-
-
-class JsonFormatter(logging.Formatter):
-    """The same form for what libraries log."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        fields = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "event": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            fields["trace"] = self.formatException(record.exc_info)
-        return json.dumps(fields)
-
-
-def route_library_logs(level: str) -> None:
-    """What libraries log goes to stderr in our form."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+        if level in self._written:
+            self._stream.write(log_line(datetime.now(UTC), level, SERVICE, event, fields) + "\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import socket
 import time
@@ -12,14 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 import uvicorn
 from rich.console import Console
 from starlette.types import ASGIApp
 
+from contracts.log_line import log_to
 from org_service.bootstrap import Plan
-from router.log import JsonFormatter
 from tern.stack.backends import Backend, discover, start_demo_backends
 from tern.stack.catalog import catalog_of
 from tern.stack.home import Home, open_home
@@ -76,7 +75,7 @@ def _run(
         _install(wiring, backends)
         status.update("Starting the gateway ...")
         log = parts.enter_context((home.log_directory / "gateway.log").open("a", buffering=1))
-        _log_libraries_to(log)
+        log_to(log, "tern")  # the terminal belongs to the user
 
         def on_ready() -> None:
             status.stop()
@@ -157,13 +156,6 @@ def _listener(port: int) -> Iterator[socket.socket]:
                 f"Port {port} is taken ({error.strerror}); choose another: TERN_PORT={port + 1} make run"
             ) from error
         yield listener
-
-
-def _log_libraries_to(log: TextIO) -> None:
-    """The terminal belongs to the user; what the services say goes to a file."""
-    handler = logging.StreamHandler(log)
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
 def _interrupt(*_: object) -> None:

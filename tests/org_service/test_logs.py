@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from org_service.logs import JsonFormatter
+from contracts.log_line import LineFormatter
 from tests.org_service.conftest import Running
 
 
@@ -20,7 +20,8 @@ async def test_a_request_is_one_line_with_its_id_and_without_secrets(
         reply = await http.post(path, json={"name": "canary-name"})
         wrong = await http.post(path, json={"name": ["canary-name"]})
     assert (reply.status_code, wrong.status_code) == (200, 400)
-    lines = [JsonFormatter().format(record) for record in caplog.records if record.name.startswith("org_service")]
+    form = LineFormatter("org_service").format
+    lines = [form(record) for record in caplog.records if record.name.startswith("org_service")]
     parsed = [json.loads(line) for line in lines]
     assert [line["request_id"] for line in parsed if line["event"] == "request"] == [
         reply.headers["x-request-id"],
@@ -28,13 +29,3 @@ async def test_a_request_is_one_line_with_its_id_and_without_secrets(
     ]
     for secret in (reply.json()["value"], org.installation.admin_key or "", "canary"):
         assert secret not in "".join(lines)
-
-
-def test_an_exception_is_told_in_one_line() -> None:
-    try:
-        raise ValueError("why")
-    except ValueError as error:
-        record = logging.LogRecord("n", logging.ERROR, "f", 1, "e", None, (ValueError, error, error.__traceback__))
-    line = JsonFormatter().format(record)
-    assert "\n" not in line
-    assert "ValueError: why" in json.loads(line)["exception"]
