@@ -37,7 +37,7 @@ class Tern:
     @contextmanager
     def start(self, site: Site) -> Iterator[Standing]:
         with ExitStack() as stack:
-            parts = stack.enter_context(start_parts())
+            parts = stack.enter_context(start_parts(site.logs))
             asyncio.run(migrate(parts))
             account = asyncio.run(open_account(parts, site.upstream_url))
             services = Services(parts, site, secrets.token_hex(16), stack)

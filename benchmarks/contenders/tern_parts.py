@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,13 +29,13 @@ class Parts:
 
 
 @contextmanager
-def start_parts() -> Iterator[Parts]:
-    """Raises ContenderError where a server is missing or does not start."""
+def start_parts(logs: Path) -> Iterator[Parts]:
+    """Their own logs stay in `logs`. Raises ContenderError where a server is missing or does not start."""
     with ExitStack() as stack:
         try:
-            postgres, postgres_port = hold("postgres", start_postgres, stack)
-            redis, redis_port = hold("redis", keeping_redis, stack)
-            rabbitmq, rabbitmq_port = hold("rabbitmq", start_rabbitmq, stack)
+            postgres, postgres_port = hold("postgres", start_postgres, logs, stack)
+            redis, redis_port = hold("redis", keeping_redis, logs, stack)
+            rabbitmq, rabbitmq_port = hold("rabbitmq", start_rabbitmq, logs, stack)
         except (MissingPartError, PartError) as error:
             raise ContenderError(str(error).partition("\n")[0]) from error
         yield Parts(
@@ -46,9 +47,10 @@ def start_parts() -> Iterator[Parts]:
         )
 
 
-def hold(name: str, start: Callable[[Path, int], Part], stack: ExitStack) -> tuple[Part, int]:
+def hold(name: str, start: Callable[[Path, int], Part], logs: Path, stack: ExitStack) -> tuple[Part, int]:
     directory, port = stack.enter_context(folder(f"bench-{name}")), free_port()
     part = start(directory, port)
+    stack.callback(shutil.copy, part.log_path, logs / f"tern-{name}.log")
     stack.callback(part.stop, 20)
     return part, port
 
