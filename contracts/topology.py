@@ -47,6 +47,7 @@ def dead_letter_queue_arguments() -> dict[str, str | int]:
 
 RESOLVE_KEY_PATH: Final = "/internal/v1/keys/resolve"
 RESOLVE_ADMIN_KEY_PATH: Final = "/internal/v1/admin_keys/resolve"
+KEY_USE_PATH: Final = "/internal/v1/keys/use"
 CATALOG_PATH: Final = "/internal/v1/catalog"
 SPEND_PATH: Final = "/internal/v1/spend"
 

@@ -15,6 +15,7 @@ from org_service.catalog import endpoints as catalog
 from org_service.duty import running
 from org_service.edge import Edge
 from org_service.keys import endpoints as keys
+from org_service.last_use import AdminKeyUses
 from org_service.metrics import Metrics
 from org_service.orgs import endpoints as orgs
 from org_service.parts import Parts, build
@@ -39,14 +40,16 @@ def create_app(settings: Settings, deps: Parts | None = None) -> FastAPI:
         feed_entries=settings.change_feed_entries,
         timeout_seconds=settings.redis_timeout_seconds,
     )
+    admin_key_uses = AdminKeyUses(parts.database, settings.last_use_seconds)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         parts.telemetry.open()
         try:
-            async with running("relay", relay.run):
+            async with running("relay", relay.run), running("last_use", admin_key_uses.run):
                 yield
         finally:
+            await admin_key_uses.attempt()
             parts.telemetry.close()
             if deps is None:
                 await parts.close()
@@ -54,6 +57,7 @@ def create_app(settings: Settings, deps: Parts | None = None) -> FastAPI:
     app = FastAPI(title="Tern organization service", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.parts = parts
     app.state.metrics = metrics
+    app.state.admin_key_uses = admin_key_uses
     errors.install(app)
     _mount(app)
     app.add_middleware(Edge, metrics=metrics, max_body_bytes=settings.max_body_bytes)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from typing import Final
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from contracts.environment import load_settings
+
 PREFIX: Final = "TERN_ORG_"
-_INJECTED_BY_KUBERNETES: Final = re.compile(r"^TERN_ORG_(SERVICE_(HOST|PORT.*)|PORT(_.*)?)$")
-
-
-class UnknownSettingError(ValueError):
-    """A TERN_ORG_ name in the environment that is no setting: most likely a typing error."""
 
 
 class Settings(BaseSettings):
     """Addresses and secrets have no default; limits and timeouts do."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+    )
 
     database_url: SecretStr = Field(description="PostgreSQL, as postgresql://user:password@host/database")
     redis_url: SecretStr = Field(description="Redis of the change feed; redis+cluster:// for a cluster")
@@ -39,16 +41,9 @@ class Settings(BaseSettings):
     traces_endpoint: str | None = Field(default=None, description="OTLP over HTTP; without it nothing is traced")
     relay_poll_seconds: float = Field(default=0.5, gt=0, description="the outbox is read at least this often")
     change_feed_entries: int = Field(default=20_000, ge=100, description="about how many changes the feed keeps")
+    last_use_seconds: float = Field(default=60.0, gt=0, description="how often admin keys' last uses are written")
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """Settings from the process's environment, or from the one given; an unknown TERN_ORG_ name raises
-    UnknownSettingError."""
-    environ = os.environ if environ is None else environ
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    ours = {name.upper() for name in environ if name.upper().startswith(PREFIX)} - known
-    unknown = sorted(name for name in ours if not _INJECTED_BY_KUBERNETES.match(name))
-    if unknown:
-        raise UnknownSettingError(f"unknown settings: {', '.join(unknown)}")
-    values = {name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name in known}
-    return Settings(**values)  # type: ignore[arg-type]
+    """The settings of this process, or of the environment given; raises ConfigurationError."""
+    return load_settings(Settings, PREFIX, os.environ if environ is None else environ)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from org_service.authenticate import Caller, authenticate, present_service_token, take_turn
 from org_service.errors import ForbiddenError, NotAuthenticatedError
+from org_service.last_use import AdminKeyUses
 from org_service.parts import Parts
 
 _READS: Final = ("GET", "HEAD")
@@ -37,6 +38,12 @@ def parts_of(request: Request) -> Parts:
     return parts
 
 
+def uses_of(request: Request) -> AdminKeyUses:
+    uses = request.app.state.admin_key_uses
+    assert isinstance(uses, AdminKeyUses)
+    return uses
+
+
 _bearer = HTTPBearer(auto_error=False, scheme_name="AdminApiKeyAuth", description="An admin key or service token")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
@@ -53,6 +60,7 @@ async def _as_admin(request: Request, credentials: Credentials) -> AsyncIterator
     async with parts.database.transaction() as session:
         now = parts.now()
         caller = await authenticate(session, secret, now)
+        uses_of(request).note(caller, now)
         request.scope["tern.organization_id"] = caller.organization_id
         _check_organization(request, caller)
         if request.method not in _READS:
@@ -86,17 +94,19 @@ Operator = Annotated[Transaction, Depends(_as_operator, scope="function")]
 
 @dataclass(frozen=True, slots=True)
 class Internal:
-    """The transaction of another service of this deployment: reads only, scoped by what it asks for."""
+    """The transaction of another service of this deployment, scoped by what it asks for. All that it may change is
+    when a key was last used."""
 
     session: AsyncSession
     now: datetime
+    admin_key_uses: AdminKeyUses
 
 
 async def _as_service(request: Request, credentials: Credentials) -> AsyncIterator[Internal]:
     parts = parts_of(request)
     present_service_token(_presented(credentials), parts.service_token)
     async with parts.database.transaction() as session:
-        yield Internal(session, parts.now())
+        yield Internal(session, parts.now(), uses_of(request))
 
 
 Service = Annotated[Internal, Depends(_as_service, scope="function")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, select
 
 from org_service.paging import Cut, Slice, read
 from org_service.tables import AdminKey, User
@@ -37,9 +37,6 @@ async def owners_of(transaction: Transaction, user_ids: list[str]) -> dict[str, 
 
 
 async def revoke_of_user(transaction: Transaction, user_id: str) -> None:
-    statement = update(AdminKey).where(
-        AdminKey.organization_id == transaction.organization_id,
-        AdminKey.user_id == user_id,
-        AdminKey.revoked_at.is_(None),
-    )
-    await transaction.session.execute(statement.values(revoked_at=transaction.now))
+    query = _live(transaction).where(AdminKey.user_id == user_id).order_by(AdminKey.id).with_for_update()
+    for key in (await transaction.session.execute(query)).scalars():
+        key.revoked_at = transaction.now

@@ -30,7 +30,7 @@ async def list_page(transaction: Transaction, project_id: str, cut: Cut) -> Slic
 
 async def list_live(transaction: Transaction, condition: ColumnElement[bool]) -> Sequence[ApiKey]:
     """Every live key that the condition names; locked, because they are about to be revoked."""
-    query = _live(transaction, condition).with_for_update()
+    query = _live(transaction, condition).order_by(ApiKey.id).with_for_update()
     return (await transaction.session.execute(query)).scalars().all()
 
 

@@ -20,7 +20,8 @@ from contracts.grant import (
 from contracts.grant import Level as GrantLevel
 from contracts.grant import RateLimit as GrantRate
 from contracts.grant import SpendLimit as GrantSpend
-from org_service import tables
+from contracts.key_use import KeyUse
+from org_service import last_use, tables
 from org_service.authenticate import find_admin
 from org_service.catalog import repository as catalog
 from org_service.level import Level
@@ -151,7 +152,13 @@ async def resolve_admin_key(internal: Internal, key_hash: str) -> AdminResolutio
     caller = await find_admin(internal.session, key_hash, internal.now)
     if isinstance(caller, Refusal):
         return AdminResolution(refusal=caller)
+    internal.admin_key_uses.note(caller, internal.now)
     return AdminResolution(identity=AdminIdentity(key_id=caller.key_id, organization_id=caller.organization_id))
+
+
+async def record_key_uses(internal: Internal, uses: Sequence[KeyUse]) -> None:
+    """What a router saw. Nobody else is told: grants do not depend on it."""
+    await last_use.write(internal.session, tables.ApiKey, uses, internal.now)
 
 
 async def read_catalog(internal: Internal) -> Catalog:
