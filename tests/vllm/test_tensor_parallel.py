@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from ternary_kernels.checkpoint import CheckpointFormat, Layout
 from ternary_kernels.packing import unpack
-from ternary_kernels.vllm_plugin.checkpoint import CheckpointFormat, Layout
 from ternary_kernels.vllm_plugin.parameters import RowScaleParameter, TernaryWeightParameter
 from transformers.integrations.bitnet import pack_weights
 from vllm.config import VllmConfig, set_current_vllm_config

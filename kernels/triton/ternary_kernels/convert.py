@@ -26,10 +26,10 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from ternary_kernels.checkpoint import CheckpointFormat, Layout, format_of
 from ternary_kernels.packing import BLOCK, PLANES, PackingError, pack, packed_width
 from ternary_kernels.scales import groups_of
 from ternary_kernels.shards import INDEX, Entry, entries, shard_paths, tensors, write_index, write_shard
-from ternary_kernels.vllm_plugin.checkpoint import CheckpointFormat, Layout, format_of
 
 WEIGHT_FILES = frozenset({".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack"})
 SCALE = ".weight_scale"

@@ -2,7 +2,6 @@
 
     __init__.py       register(), called by vLLM in the API server, the engine core and every worker
     config.py         TernaryConfig: claims BitNet checkpoints without a flag, gives each layer its method
-    checkpoint.py     what the three kinds of checkpoint store, and how one tensor becomes codes and scales
     parameters.py     vLLM parameters that decode a whole checkpoint tensor, cut it for this rank, then pack it
     linear_method.py  TernaryLinearMethod: create, load, multiply; row parallel without a difference in one bit
     warm_up.py        compiles every kernel at load

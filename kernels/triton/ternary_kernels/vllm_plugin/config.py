@@ -12,8 +12,8 @@ from vllm.model_executor.layers.quantization.base_config import QuantizationConf
 from vllm.model_executor.layers.quantization.utils.quant_utils import is_layer_skipped
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 
+from ternary_kernels.checkpoint import CheckpointFormat, Layout, format_of
 from ternary_kernels.vllm_plugin import QUANTIZATION
-from ternary_kernels.vllm_plugin.checkpoint import CheckpointFormat, Layout, format_of
 from ternary_kernels.vllm_plugin.int8_head import Int8HeadMethod
 from ternary_kernels.vllm_plugin.linear_method import TernaryLinearMethod
 from ternary_kernels.vllm_plugin.options import current_options

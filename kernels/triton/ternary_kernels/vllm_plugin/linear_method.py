@@ -26,8 +26,8 @@ from vllm.model_executor.layers.linear import (
 )
 
 from ternary_kernels import cpu, ops, reference
+from ternary_kernels.checkpoint import CheckpointFormat
 from ternary_kernels.packing import BLOCK, PackingError
-from ternary_kernels.vllm_plugin.checkpoint import CheckpointFormat
 from ternary_kernels.vllm_plugin.options import TernaryOptions
 from ternary_kernels.vllm_plugin.parameters import UNLOADED_BYTE, RowScaleParameter, TernaryWeightParameter
 from ternary_kernels.vllm_plugin.warm_up import Layer, warm_up

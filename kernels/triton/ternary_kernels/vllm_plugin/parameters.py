@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from vllm.model_executor.parameter import BasevLLMParameter
 
+from ternary_kernels.checkpoint import CheckpointFormat
 from ternary_kernels.packing import BLOCK, PackingError, pack, packed_width
 from ternary_kernels.scales import groups_of
-from ternary_kernels.vllm_plugin.checkpoint import CheckpointFormat
 
 UNLOADED_BYTE = 0xFF
 
