@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 
 import uvicorn
-from pydantic import ValidationError
 
 from analytics.app import create_app
 from analytics.migrate import migrate
-from analytics.settings import UnknownSettingError, from_environment
+from analytics.settings import load
 from analytics.worker_process import work
+from contracts.environment import ConfigurationError, shown
 from contracts.log_line import log_to
 
 
@@ -23,14 +22,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--check-config", action="store_true", help="validate the settings and show them")
     given = parser.parse_args(arguments)
     try:
-        settings = from_environment()
-    except (UnknownSettingError, ValidationError) as error:
-        sys.stderr.write(f"{error}\n")
+        settings = load()
+    except ConfigurationError as error:
+        sys.stderr.write(f"analytics: {error}\n")
         return 2
     if given.check_config:
-        sys.stdout.write(json.dumps(settings.redacted(), indent=2) + "\n")
+        sys.stdout.write(shown(settings) + "\n")
         return 0
-    log_to(sys.stderr, "analytics")
+    log_to(sys.stderr, "analytics", settings.log_level)
     match given.command:
         case "migrate":
             migrate(settings.database_url.get_secret_value())

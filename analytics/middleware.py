@@ -59,8 +59,8 @@ class RequestLine:
         route = getattr(scope.get("route"), "path", UNMATCHED)
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
-        fields = {"request_id": request_id, "route": route, "status": status}
-        say(log, logging.INFO, "request", **fields, duration_ms=round(seconds * 1000, 1))
+        ms = round(seconds * 1000, 1)
+        say(log, logging.INFO, "request", request_id=request_id, route=route, status=status, duration_ms=ms)
 
 
 def _request_id(scope: Scope) -> str:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from contracts.environment import load_settings
+
 PREFIX: Final = "TERN_ANALYTICS_"
-_MADE_BY_KUBERNETES: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)|_PORT$")
 
 
 class Settings(BaseSettings):
     """Addresses and secrets have no defaults; limits and times do."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+    )
 
     database_url: SecretStr = Field(description="PostgreSQL, as postgresql://user:password@host/database")
     database_pool_size: int = Field(default=8, gt=0, description="most connections per process")
@@ -26,6 +32,9 @@ class Settings(BaseSettings):
     listen_host: str = Field(default="127.0.0.1", description="address to listen on")
     listen_port: int = Field(default=8082, ge=0, lt=65536, description="port of the API")
     worker_listen_port: int = Field(default=8083, ge=0, lt=65536, description="port of the worker's probes")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level logged"
+    )
     traces_endpoint: str | None = Field(default=None, description="OTLP over HTTP; without it nothing is traced")
     openapi_path: str = Field(
         default="/v1/organization/usage/openapi.json", description="where the OpenAPI document is"
@@ -68,29 +77,7 @@ class Settings(BaseSettings):
             raise ValueError("give amqp_url or redis_url, not both: each event would be looked for twice")
         return self
 
-    def redacted(self) -> dict[str, object]:
-        """All values, secrets hidden."""
-        return self.model_dump(mode="json")
 
-
-class UnknownSettingError(ValueError):
-    """A name under our prefix that is no setting: most likely a typing error."""
-
-
-def from_environment() -> Settings:
-    """The process's settings; raises UnknownSettingError or pydantic's ValidationError."""
-    refuse_unknown_names(os.environ)
-    return Settings()
-
-
-def refuse_unknown_names(environ: Mapping[str, str]) -> None:
-    """Raise UnknownSettingError for a name under our prefix that is neither a setting nor what Kubernetes
-    injects for a Service called tern-analytics (TERN_ANALYTICS_PORT=tcp://...)."""
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
-    unknown = sorted(
-        name
-        for name in environ
-        if name.upper().startswith(PREFIX) and name.upper() not in known and not _MADE_BY_KUBERNETES.search(name)
-    )
-    if unknown:
-        raise UnknownSettingError(f"unknown settings: {', '.join(unknown)}")
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process, or of the environment given; raises ConfigurationError."""
+    return load_settings(Settings, PREFIX, os.environ if environ is None else environ)

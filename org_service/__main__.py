@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 from collections.abc import Mapping, Sequence
 
 import uvicorn
-from pydantic import ValidationError
 
+from contracts.environment import ConfigurationError, shown
 from contracts.log_line import log_to
 from org_service.app import create_app
 from org_service.migrate import Phase, migrate
-from org_service.settings import Settings, UnknownSettingError, load
+from org_service.settings import Settings, load
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
@@ -27,24 +26,17 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     arguments = parser.parse_args(argv)
     try:
         settings = load(environ)
-    except (ValidationError, UnknownSettingError) as error:
-        sys.stderr.write(f"org_service: {_explain(error)}\n")
+    except ConfigurationError as error:
+        sys.stderr.write(f"org_service: {error}\n")
         return 2
     if arguments.check_config:
-        sys.stdout.write(json.dumps(settings.model_dump(mode="json"), indent=2) + "\n")
+        sys.stdout.write(shown(settings) + "\n")
         return 0
     log_to(sys.stderr, "org_service", settings.log_level)
     if arguments.command == "migrate":
         asyncio.run(migrate(settings.database_url.get_secret_value(), arguments.phase))
         return 0
     return _serve(settings)
-
-
-def _explain(error: ValidationError | UnknownSettingError) -> str:
-    """Names and reasons, never values: a value may be a secret."""
-    if isinstance(error, UnknownSettingError):
-        return str(error)
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
 
 
 def _serve(settings: Settings) -> int:

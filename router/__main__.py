@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import json
 import signal
 import socket
 import sys
@@ -16,13 +15,13 @@ from typing import Final
 
 import uvicorn
 import uvloop
-from pydantic import ValidationError
 
+from contracts.environment import ConfigurationError, shown
 from contracts.log_line import log_to
 from router.app import RouterApp, create_app
 from router.log import SERVICE
 from router.one_write import OneWriteProtocol
-from router.settings import Settings, UnknownSettingError, load, redacted
+from router.settings import Settings, load
 
 EXIT_BAD_CONFIG: Final = 2
 COLLECT_AFTER: Final = (20_000, 20, 20)
@@ -106,11 +105,11 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         settings = load()
-    except (ValidationError, UnknownSettingError) as error:
-        sys.stderr.write(f"{error}\n")
+    except ConfigurationError as error:
+        sys.stderr.write(f"router: {error}\n")
         sys.exit(EXIT_BAD_CONFIG)
     if arguments.check_config:
-        sys.stdout.write(json.dumps(redacted(settings), indent=2) + "\n")
+        sys.stdout.write(shown(settings) + "\n")
         return
     log_to(sys.stderr, SERVICE, settings.log_level)
     serve(settings)

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from contracts.environment import load_settings
 from router.duties.heartbeat import Patience
 from router.relay import RelayLimits
 
 PREFIX: Final = "TERN_ROUTER_"
-_OF_KUBERNETES: Final = re.compile(r"(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_\w+)?)$")
-"""What Kubernetes injects for Services whose names begin with tern-router."""
-
-
-class UnknownSettingError(ValueError):
-    """A name with our prefix that is no setting: most likely a typing error."""
 
 
 class Settings(BaseSettings):
@@ -29,6 +23,7 @@ class Settings(BaseSettings):
         frozen=True,
         extra="forbid",
         env_ignore_empty=True,
+        hide_input_in_errors=True,
         use_attribute_docstrings=True,
     )
 
@@ -106,7 +101,6 @@ class Settings(BaseSettings):
     traces_endpoint: str | None = None
     """Where OpenTelemetry traces go (OTLP over HTTP); None: none are made."""
 
-
     @model_validator(mode="after")
     def _bounded_needs_a_spool(self) -> Self:
         if self.ledger_outage == "bounded" and self.spool_directory is None:
@@ -133,23 +127,6 @@ class Settings(BaseSettings):
         )
 
 
-def load(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings of this process; raises UnknownSettingError or pydantic's ValidationError."""
-    given = os.environ if environment is None else environment
-    names = [name.removeprefix(PREFIX) for name in given if name.startswith(PREFIX)]
-    unknown = [PREFIX + name for name in names if not _is_known(name)]
-    if unknown:
-        raise UnknownSettingError(f"no such setting: {', '.join(sorted(unknown))}")
-    if environment is None:
-        return Settings()
-    values = {n.removeprefix(PREFIX).lower(): v for n, v in given.items() if n.startswith(PREFIX)}
-    return Settings.model_validate({n: value for n, value in values.items() if n in Settings.model_fields})
-
-
-def _is_known(name: str) -> bool:
-    return name.lower() in Settings.model_fields or _OF_KUBERNETES.match(name) is not None
-
-
-def redacted(settings: Settings) -> dict[str, Any]:
-    """For people: secrets are stars."""
-    return settings.model_dump(mode="json")
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process, or of the environment given; raises ConfigurationError."""
+    return load_settings(Settings, PREFIX, os.environ if environ is None else environ)

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from analytics.settings import UnknownSettingError, refuse_unknown_names
-
 ROOT = Path(__file__).parents[2]
 COMPLETE = {
     "TERN_ANALYTICS_DATABASE_URL": "postgresql://tern:hunter2@db/usage",
@@ -55,16 +53,3 @@ def test_a_missing_address_is_named() -> None:
     checked = check_config(without)
     assert checked.returncode == 2
     assert "database_url" in checked.stderr
-
-
-def test_what_kubernetes_injects_is_not_a_typing_error() -> None:
-    refuse_unknown_names(
-        {
-            "TERN_ANALYTICS_PORT": "tcp://10.0.0.1:80",
-            "TERN_ANALYTICS_SERVICE_HOST": "10.0.0.1",
-            "TERN_ANALYTICS_SERVICE_PORT_HTTP": "80",
-            "TERN_ANALYTICS_PORT_80_TCP_ADDR": "10.0.0.1",
-        }
-    )
-    with pytest.raises(UnknownSettingError, match="TERN_ANALYTICS_PROT"):
-        refuse_unknown_names({"TERN_ANALYTICS_PROT": "1"})

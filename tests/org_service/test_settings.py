@@ -10,23 +10,13 @@ import pytest
 from pydantic import SecretStr
 
 from org_service.__main__ import main
-from org_service.settings import Settings, UnknownSettingError, load
+from org_service.settings import Settings
 
 GOOD = {
     "TERN_ORG_DATABASE_URL": "postgresql://user:canary-password@localhost/org",
     "TERN_ORG_REDIS_URL": "redis://localhost/0",
     "TERN_ORG_SERVICE_TOKEN": "canary-token-of-the-tests",
 }
-INJECTED = {"TERN_ORG_PORT": "tcp://10.0.0.1:80", "TERN_ORG_PORT_80_TCP_ADDR": "x", "TERN_ORG_SERVICE_HOST": "x"}
-
-
-def test_an_unknown_name_is_an_error() -> None:
-    with pytest.raises(UnknownSettingError, match="TERN_ORG_DATABSE_URL"):
-        load(GOOD | {"TERN_ORG_DATABSE_URL": "x"})
-
-
-def test_names_that_kubernetes_injects_are_none_of_ours() -> None:
-    assert load(GOOD | INJECTED).listen_port == 8081
 
 
 def test_secrets_have_no_default() -> None:
