@@ -31,9 +31,9 @@ def find_model(call: Call, grant: Grant, snapshot: Snapshot) -> Model:
     if call.operation not in model.operations:
         message = f"The model `{call.model[:200]}` does not support /v1/{call.operation.value}."
         raise InvalidCallError(message, code="unsupported_endpoint", param="model")
-    if call.max_output_tokens is not None and call.max_output_tokens > model.context_window_tokens:
+    if call.max_output_tokens is not None and call.max_output_tokens > model.max_output_tokens:
         message = f"max_tokens is too large: {call.max_output_tokens}. "
-        message += f"This model has a context window of {model.context_window_tokens} tokens."
+        message += f"This model supports at most {model.max_output_tokens} completion tokens."
         raise InvalidCallError(message, param="max_tokens")
     return model
 

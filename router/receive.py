@@ -15,6 +15,7 @@ GATEWAY_OWNED: Final = frozenset(
         "priority",  # scheduling is the gateway's decision
         "request_id",  # ids are minted here
         "session_id",
+        "n_predict",  # where a server knows it, it overrules the limits that are reserved for
         "cache_salt",  # separates the prefix caches of tenants
         "kv_transfer_params",
         "ec_transfer_params",
@@ -27,7 +28,10 @@ GATEWAY_OWNED: Final = frozenset(
 
 MAX_CHOICES: Final = 128
 MAX_TOKENS: Final = 2**31 - 1
-IMAGE_MARKS: Final = ('"image_url"', '"input_image"')
+KEPT: Final = ("model", "stream_options")
+"""Members that are edited later; the values of the others may be large and live no longer than they are read."""
+STORED_STATE: Final = ("previous_response_id", "conversation")
+"""Input that the body does not hold: nobody could bound it, nor say whose it is."""
 
 Read = Callable[[dict[str, Member]], Any]
 
@@ -42,11 +46,11 @@ def receive(operation: Operation, body: bytes) -> Call:
     stream = _boolean(found, "stream") if operation is not Operation.EMBEDDING else False
     include, continuous = _usage_options(found) if stream else (False, False)
     per_prompt, choices = _choices(operation, found)
-    images, image_bytes = _images(text, found)
+    images, image_bytes = _images(operation, found)
     return Call(
         operation=operation,
         text=text,
-        members=found,
+        members={name: found[name] for name in KEPT if name in found},
         model=model,
         stream=stream,
         include_usage=include,
@@ -112,11 +116,18 @@ def _check_input(operation: Operation, found: dict[str, Member]) -> None:
         raise _missing(name)
     if type(value) not in types or not (value or value == ""):
         raise _wrong_type(name, "a non-empty array" if types == (list,) else "a string or a non-empty array")
-    if operation is Operation.RESPONSE and _boolean(found, "background"):
-        message = "Responses in the background are not supported."
-        raise InvalidCallError(message, code="unsupported_parameter", param="background")
+    if operation is Operation.RESPONSE:
+        _check_stateless(found)
     if operation is Operation.CHAT and not all(isinstance(message, dict) for message in value):
         raise _wrong_type(name, "an array of objects")
+
+
+def _check_stateless(found: dict[str, Member]) -> None:
+    if _boolean(found, "background"):
+        raise _unsupported("background", "Responses in the background are not supported.")
+    for name in STORED_STATE:
+        if _value(found, name) is not None:
+            raise _unsupported(name, f"'{name}' is not supported: send the whole input with each call.")
 
 
 def _usage_options(found: dict[str, Member]) -> tuple[bool, bool]:
@@ -146,29 +157,33 @@ _MAX_TOKENS_NAMES: Final[dict[Operation, tuple[str, ...]]] = {
 
 
 def _max_tokens(operation: Operation, found: dict[str, Member]) -> int | None:
-    """The first that is given counts; all are checked."""
+    """The largest that is given: servers differ in which one counts."""
     given = [_integer(found, name, 0, MAX_TOKENS) for name in _MAX_TOKENS_NAMES[operation]]
-    return next((count for count in given if count is not None), None)
+    return max((count for count in given if count is not None), default=None)
 
 
-def _images(text: str, found: dict[str, Member]) -> tuple[int, int]:
-    """How many images the input holds, and the bytes of their addresses or data."""
-    if not any(mark in text for mark in IMAGE_MARKS):
+def _images(operation: Operation, found: dict[str, Member]) -> tuple[int, int]:
+    """How many images the input holds, and the bytes of their addresses or data. Only what stands where an engine
+    looks for images is taken for one: anything else is text, and bounded as text."""
+    if operation not in (Operation.CHAT, Operation.RESPONSE):
         return 0, 0
+    items = _value(found, _INPUTS[operation][0])
     images = size = 0
-    pending = [member.value for name, member in found.items() if name in ("messages", "input")]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, list):
-            pending.extend(value)
-        elif isinstance(value, dict) and "image_url" in value:
-            address = value["image_url"]
-            address = address.get("url") if isinstance(address, dict) else address
-            images += 1
-            size += len(address.encode()) if isinstance(address, str) else 0
-        elif isinstance(value, dict):
-            pending.extend(value.values())
+    for item in items if isinstance(items, list) else ():
+        for part in _parts(item):
+            if isinstance(part, dict) and "image_url" in part:
+                address = part["image_url"]
+                address = address.get("url") if isinstance(address, dict) else address
+                images += 1
+                size += len(address.encode(errors="surrogatepass")) if isinstance(address, str) else 0
     return images, size
+
+
+def _parts(item: Any) -> list[Any]:
+    """What one message, or the output of one tool, is made of."""
+    if not isinstance(item, dict):
+        return []
+    return [part for name in ("content", "output") if isinstance(item.get(name), list) for part in item[name]]
 
 
 def _value(found: dict[str, Member], name: str) -> Any:
@@ -198,6 +213,10 @@ def _missing(name: str) -> InvalidCallError:
     return InvalidCallError(
         f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name
     )
+
+
+def _unsupported(name: str, message: str) -> InvalidCallError:
+    return InvalidCallError(message, code="unsupported_parameter", param=name)
 
 
 def _wrong_type(name: str, expected: str) -> InvalidCallError:

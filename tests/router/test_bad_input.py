@@ -181,10 +181,30 @@ async def test_a_bad_body_gets_400_with_code_and_param(
     assert ready_house.upstream.calls == []
 
 
-async def test_a_response_in_the_background_cannot_be_metered_and_is_refused(ready_house: House) -> None:
-    reply = await ready_house.post({"model": "m", "input": "hi", "background": True}, "/v1/responses")
+@pytest.mark.parametrize(
+    ("name", "value"), [("background", True), ("previous_response_id", "resp_1"), ("conversation", {"id": "conv_1"})]
+)
+async def test_a_response_that_needs_stored_state_is_refused(ready_house: House, name: str, value: Any) -> None:
+    """It could not be metered, nor bounded, nor told apart from another organization's."""
+    reply = await ready_house.post({"model": "m", "input": "hi", name: value}, "/v1/responses")
     error = error_of(reply)
-    assert (reply.status_code, error["code"], error["param"]) == (400, "unsupported_parameter", "background")
+    assert (reply.status_code, error["code"], error["param"]) == (400, "unsupported_parameter", name)
+
+
+async def test_more_output_than_the_model_gives_is_refused_as_openai_does(house: House) -> None:
+    """It would be reserved for at the model's limit, and could come to more."""
+    house.model("tokens-1", name="m", context_window_tokens=4096, max_output_tokens=100)
+    assert (await house.post({**CHAT, "max_tokens": 100})).status_code == 200
+    reply = await house.post({**CHAT, "max_tokens": 101})
+    error = error_of(reply)
+    assert (reply.status_code, error["code"], error["param"]) == (400, "invalid_value", "max_tokens")
+    assert "at most 100" in error["message"]
+
+
+async def test_half_a_surrogate_is_passed_on_wherever_it_stands(ready_house: House) -> None:
+    part = b'{"type":"image_url","image_url":{"url":"\\ud800"}}'
+    body = b'{"model":"m","messages":[{"role":"user","content":[' + part + b"]}]}"
+    assert (await ready_house.post(body)).status_code == 200
 
 
 async def test_wrong_content_types_get_415(ready_house: House) -> None:

@@ -84,6 +84,22 @@ def test_images_of_the_responses_api_are_counted() -> None:
     assert (call.images, call.input_bytes < 300) == (1, True)
 
 
+def test_an_image_is_counted_however_its_name_is_written() -> None:
+    part = b'{"type":"\\u0069mage_url","\\u0069mage_url":{"url":"http://x/1.png"}}'
+    body = b'{"model":"m","messages":[{"role":"user","content":[' + part + b"]}]}"
+    assert receive(Operation.CHAT, body).images == 1
+
+
+def test_text_that_is_called_an_image_where_none_can_stand_is_bounded_as_text() -> None:
+    call = {"type": "function", "function": {"name": "f", "arguments": {"image_url": "x" * 9000}}}
+    body = body_of(messages=[{"role": "assistant", "content": None, "tool_calls": [call]}])
+    assert receive(Operation.CHAT, body).input_bytes == len(body)
+
+
+def test_the_values_of_large_members_are_not_kept() -> None:
+    assert set(receive(Operation.CHAT, body_of(tools=[{}])).members) == {"model"}
+
+
 @given(st.text(), st.booleans())
 def test_the_input_bound_covers_every_byte_of_text(text: str, ascii_only: bool) -> None:
     messages = [{"role": "user", "content": text}]
@@ -101,8 +117,10 @@ def test_every_prompt_has_its_choices(prompt: Any, choices: int) -> None:
     assert (call.choices_per_prompt, call.choices) == (3, choices)
 
 
-def test_the_newer_name_of_the_limit_wins() -> None:
-    assert receive(Operation.CHAT, body_of(max_tokens=5, max_completion_tokens=7)).max_output_tokens == 7
+@pytest.mark.parametrize(("older", "newer", "most"), [(5, 7, 7), (7, 5, 7), (7, 0, 7), (None, 5, 5), (5, None, 5)])
+def test_the_larger_of_two_limits_is_reserved_for(older: int | None, newer: int | None, most: int) -> None:
+    body = body_of(max_tokens=older, max_completion_tokens=newer)
+    assert receive(Operation.CHAT, body).max_output_tokens == most
 
 
 @given(st.binary(max_size=60))
