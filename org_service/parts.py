@@ -11,7 +11,7 @@ from redis.asyncio.cluster import RedisCluster
 
 from org_service.db import Database, create_engine
 from org_service.settings import Settings
-from org_service.telemetry import Telemetry
+from org_service.telemetry import SERVICE_NAME, Telemetry
 
 RedisClient = Redis | RedisCluster
 
@@ -39,7 +39,7 @@ def build(settings: Settings) -> Parts:
         database=Database(create_engine(settings)),
         redis=connect_redis(settings),
         service_token=settings.service_token.get_secret_value(),
-        telemetry=Telemetry.to(settings.traces_endpoint),
+        telemetry=Telemetry.to(settings.traces_endpoint, SERVICE_NAME),
     )
 
 

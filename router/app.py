@@ -25,6 +25,7 @@ from router.duties.heartbeat import Heartbeat
 from router.duties.probe import Probe
 from router.duties.reap import Reaper
 from router.duties.replay import Replay
+from router.duties.report_use import ReportUse
 from router.endpoints.health import Health, Ready, Scrape
 from router.endpoints.inference import Inference, Walk
 from router.endpoints.models import Models
@@ -51,7 +52,7 @@ from router.settle import Settler
 from router.snapshot import Snapshots
 from router.spend_history import HttpSpendHistory
 from router.spool import Spool, SpoolingLedger
-from router.telemetry import Telemetry
+from router.telemetry import SERVICE_NAME, Telemetry
 from router.upstreams import Upstreams
 
 DUTY_RESTART_SECONDS: Final = 1.0
@@ -85,6 +86,9 @@ async def connected(settings: Settings, registry: CollectorRegistry, log: JsonLo
         directory, catalog = OrgKeyDirectory(org), OrgCatalogSource(org)
         follower = Follower(feed, directory, catalog, registry, log)
         duties.append(("follow", follower.run))
+        report = ReportUse(directory.uses, org, settings.report_use_seconds, registry, log)
+        stack.push_async_callback(report.finish)
+        duties.append(("report_use", report.run))
         yield Deps(ledger, directory, catalog, tuple(duties), (lambda: _without_catalog(catalog),))
 
 
@@ -238,7 +242,7 @@ def create_app(
 ) -> RouterApp:
     """The router over `deps`; without them over the real adapters that `settings` names."""
     log = log or JsonLog(sys.stderr, settings.log_level)
-    return RouterApp(settings, deps, log, telemetry or Telemetry.to(settings.traces_endpoint))
+    return RouterApp(settings, deps, log, telemetry or Telemetry.to(settings.traces_endpoint, SERVICE_NAME))
 
 
 @asynccontextmanager
