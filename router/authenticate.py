@@ -31,6 +31,7 @@ async def authenticate(headers: Mapping[bytes, bytes], directory: KeyDirectory, 
         raise UnauthenticatedError
     _check_named(headers, b"openai-organization", grant.organization_id)
     _check_named(headers, b"openai-project", grant.project_id)
+    directory.used(grant, now)
     return grant
 
 

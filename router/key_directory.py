@@ -17,6 +17,7 @@ from typing import Final
 from contracts.change import Change, ChangeKind
 from contracts.grant import Grant, Refusal
 from router.key_table import Answer, Entry, KeyTable
+from router.key_uses import KeyUses
 from router.org_client import OrgClient, OrgUnavailableError
 from router.ports import DirectoryUnavailableError
 
@@ -54,6 +55,7 @@ class OrgKeyDirectory:
         self._clock = clock
         self._now = now
         self._table = KeyTable(freshness.capacity)
+        self.uses = KeyUses(freshness.capacity)
         self._flights: dict[str, asyncio.Task[Answer | None]] = {}
         self._overtaken: set[str] = set()
         self._heard_at = -freshness.stale_seconds
@@ -70,6 +72,9 @@ class OrgKeyDirectory:
     def is_live(self, grant: Grant) -> bool:
         entry = self._table.get(grant.key_hash)
         return isinstance(self._unexpired(grant if entry is None else entry.answer), Grant)
+
+    def used(self, grant: Grant, at: datetime) -> None:
+        self.uses.note(grant, at)
 
     def heard(self) -> None:
         """The feed said something: what is not doubtful is as good as new."""

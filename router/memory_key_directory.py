@@ -20,6 +20,7 @@ class MemoryKeyDirectory:
         self._now = now
         self._answers: dict[str, Answer] = {}
         self._seen: dict[str, Answer] = {}
+        self.last_used_at: dict[str, datetime] = {}
 
     def put(self, key_hash: str, answer: Answer) -> None:
         if isinstance(answer, Grant):
@@ -38,6 +39,9 @@ class MemoryKeyDirectory:
 
     def is_live(self, grant: Grant) -> bool:
         return isinstance(self._unexpired(self._seen.get(grant.key_hash, grant)), Grant)
+
+    def used(self, grant: Grant, at: datetime) -> None:
+        self.last_used_at[grant.key_id] = at
 
     def apply(self, change: Change) -> None:
         if change.kind is ChangeKind.KEY_REVOKED and change.key_hash is not None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Final, TypeVar
 
 import httpx2
 from pydantic import BaseModel, ValidationError
 
 from contracts.catalog import Catalog
 from contracts.grant import Grant, Refusal, Resolution, ResolveRequest
-from contracts.topology import CATALOG_PATH, RESOLVE_KEY_PATH
+from contracts.key_use import KeyUse, KeyUseReport
+from contracts.topology import CATALOG_PATH, KEY_USE_PATH, RESOLVE_KEY_PATH
 
 Answer = TypeVar("Answer", bound=BaseModel)
+JSON: Final = {"content-type": "application/json"}
 
 
 class OrgUnavailableError(Exception):
@@ -48,17 +51,26 @@ class OrgClient:
         """The catalog as it is now; raises OrgUnavailableError."""
         return await self._ask("GET", CATALOG_PATH, Catalog)
 
+    async def report_uses(self, uses: Sequence[KeyUse]) -> None:
+        """When keys were last used, at most KEY_USES_PER_REPORT of them; raises OrgUnavailableError."""
+        await self._request("POST", KEY_USE_PATH, KeyUseReport(uses=tuple(uses)))
+
     async def _ask(self, method: str, path: str, answer: type[Answer], body: BaseModel | None = None) -> Answer:
-        try:
-            reply = await self._http.request(method, path, json=None if body is None else body.model_dump())
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise OrgUnavailableError(f"{type(error).__name__} on {path}") from error
-        if reply.status_code != httpx2.codes.OK:
-            raise OrgUnavailableError(f"status {reply.status_code} on {path}")
+        reply = await self._request(method, path, body)
         try:
             return answer.model_validate_json(reply.content)
         except ValidationError as error:
             raise OrgUnavailableError(f"unreadable answer on {path}") from error
+
+    async def _request(self, method: str, path: str, body: BaseModel | None) -> httpx2.Response:
+        content, headers = (None, None) if body is None else (body.model_dump_json(), JSON)
+        try:
+            reply = await self._http.request(method, path, content=content, headers=headers)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise OrgUnavailableError(f"{type(error).__name__} on {path}") from error
+        if not reply.is_success:
+            raise OrgUnavailableError(f"status {reply.status_code} on {path}")
+        return reply
 
     async def close(self) -> None:
         await self._http.aclose()

@@ -245,6 +245,10 @@ class KeyDirectory(Protocol):
         """Whether the key still stands, from memory alone: asked at every extension of a running stream."""
         ...
 
+    def used(self, grant: Grant, at: datetime) -> None:
+        """A caller showed the key. Costs an assignment; administrators see it later, as the key's last use."""
+        ...
+
 
 class CatalogSource(Protocol):
     def snapshot(self) -> Catalog:

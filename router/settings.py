@@ -92,6 +92,8 @@ class Settings(BaseSettings):
     tokens_per_second: float = Field(default=30.0, gt=0)
     """For cut calls of models that nothing was learned about yet."""
 
+    report_use_seconds: float = Field(default=60.0, gt=0)
+    """How often org_service is told when keys were last used."""
     cache_salt_secret: SecretStr | None = None
     """Separates the prefix caches of organizations, for upstreams that know `cache_salt`."""
     drain_seconds: float = Field(default=5.0, ge=0)

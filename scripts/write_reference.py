@@ -27,6 +27,7 @@ from contracts.grant import OwnerKind
 from contracts.pricing import Tokens
 from contracts.usage_event import UsageEvent, UsageSource, encode
 from router.duties.follow import FollowMetrics
+from router.duties.report_use import ReportUseMetrics
 from router.ledger_metrics import LedgerMetrics
 
 ROOT = Path(__file__).parents[1]
@@ -132,6 +133,7 @@ def router_registry() -> CollectorRegistry:
     registry = router.metrics.Metrics(lambda: 0).registry
     FollowMetrics(registry, lambda: 0.0)
     LedgerMetrics.register(registry)
+    ReportUseMetrics(registry)
     return registry
 
 

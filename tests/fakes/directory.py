@@ -25,6 +25,7 @@ class MemoryDirectory:
     grants: dict[str, Grant | Refusal] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
     down: bool = False
+    last_used_at: dict[str, datetime] = field(default_factory=dict)
 
     async def find(self, key_hash: str) -> Grant | Refusal:
         if self.down:
@@ -36,6 +37,9 @@ class MemoryDirectory:
 
     def is_live(self, grant: Grant) -> bool:
         return grant.key_id not in self.revoked
+
+    def used(self, grant: Grant, at: datetime) -> None:
+        self.last_used_at[grant.key_id] = at
 
     def issue(self, name: str = "1", **changes: Any) -> str:
         """A new key's secret. `changes` go into its grant; `levels` maps a kind to that level's limits."""

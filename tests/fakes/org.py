@@ -12,7 +12,8 @@ import httpx2
 
 from contracts.catalog import Catalog
 from contracts.grant import Grant, Level, LevelKind, OwnerKind, Refusal, Resolution
-from contracts.topology import CATALOG_PATH
+from contracts.key_use import KeyUse, KeyUseReport
+from contracts.topology import CATALOG_PATH, KEY_USE_PATH
 from router.org_client import OrgClient
 
 TOKEN = "service-token-of-the-tests"
@@ -42,6 +43,7 @@ class FakeOrg:
     catalog: Catalog = field(default_factory=Catalog)
     available: bool = True
     asked: list[str] = field(default_factory=list)
+    uses: list[KeyUse] = field(default_factory=list)
     gate: asyncio.Event | None = None
     on_asked: Callable[[], None] | None = None
 
@@ -55,7 +57,15 @@ class FakeOrg:
             return httpx2.Response(401)
         if request.url.path == CATALOG_PATH:
             return httpx2.Response(200, content=self.catalog.model_dump_json())
+        if request.url.path == KEY_USE_PATH:
+            return await self._note(KeyUseReport.model_validate_json(request.content))
         return await self._resolve(json.loads(request.content)["key_hash"])
+
+    async def _note(self, report: KeyUseReport) -> httpx2.Response:
+        self.uses += report.uses
+        if self.gate is not None:
+            await self.gate.wait()
+        return httpx2.Response(204)
 
     async def _resolve(self, key_hash: str) -> httpx2.Response:
         self.asked.append(key_hash)
