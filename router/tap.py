@@ -18,7 +18,7 @@ from router.usage import UsageTally
 
 _USAGE: Final = re.compile(rb',\s?"usage":\s?(null|\{(?:[^{}]|\{[^{}]*\})*\})\}')
 _PLAIN_USAGE: Final = re.compile(
-    rb',"usage":\{"prompt_tokens":(\d+),"total_tokens":\d+,"completion_tokens":(\d+)\}\}'
+    rb',"usage":\{"prompt_tokens":(\d{1,9}),"total_tokens":\d{1,10},"completion_tokens":(\d{1,9})\}\}'
 )
 _INDEX: Final = re.compile(rb'"choices"\s*:\s*\[\s*\{\s*"index"\s*:\s*(\d+)')
 _DELTA: Final = re.compile(rb'"(?:content|text|reasoning|reasoning_content|arguments|refusal)"\s*:\s*"(?!")')
@@ -161,9 +161,11 @@ class ChunkTap:
                 return -1
             index = int(found[1])
         try:
-            self.tally.report_object(json.loads(match[1]), index)
+            was_usage = self.tally.report_object(json.loads(match[1]), index)
         except ValueError:
             return -1
+        if not was_usage:
+            self.tally.deltas += len(_DELTA.findall(frame, start))
         return comma_at
 
     def _pass(self, frame: bytes, out: list[bytes]) -> None:
@@ -235,7 +237,8 @@ class ChunkTap:
             choices = found["choices"].value if "choices" in found else None
             first = choices[0] if isinstance(choices, list) and choices else {}
             index = first.get("index", 0) if isinstance(first, dict) else 0
-        self.tally.report_object(usage.value, index if isinstance(index, int) else None)
+        if not self.tally.report_object(usage.value, index if isinstance(index, int) else None):
+            self.tally.deltas += len(_DELTA.findall(frame))
 
     def _edited(self, text: str, found: dict[str, Member], usage: Member | None, total: bool) -> str:
         """The model renamed, and usage taken out where the client did not ask for it."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from contracts.pricing import Tokens
 from contracts.usage_event import UsageSource
+
+MOST_TOKENS: Final = 10**9
+"""A count beyond it is no count: a broken server must not be able to spend a budget, or to break a counter."""
 
 
 class UsageTally:
@@ -51,18 +54,22 @@ class UsageTally:
         prompts = {at // self._per_prompt: counts[0] for at, counts in self._per_choice.items()}
         self.report(sum(prompts.values()), sum(counts[1] for counts in self._per_choice.values()))
 
-    def report_object(self, usage: dict[str, Any], index: int | None = None) -> None:
-        """A usage object of any of the four operations; wrong types count as absent. Negative is never counted."""
+    def report_object(self, usage: dict[str, Any], index: int | None = None) -> bool:
+        """A usage object of any of the four operations; whether it was one. Counts that nobody can have used are
+        left alone, so that what was counted stands."""
         input_tokens = count_of(usage, "prompt_tokens", "input_tokens")
         output_tokens = count_of(usage, "completion_tokens", "output_tokens")
+        if input_tokens is None or output_tokens is None or not usage:
+            return False
         if index is None:
             self.report(input_tokens, output_tokens)
         else:
             self.report_choice(index, input_tokens, output_tokens)
         inputs = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
         outputs = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
-        self.cached_input = min(count_of(inputs, "cached_tokens"), self.input)
-        self.reasoning = min(count_of(outputs, "reasoning_tokens"), self.output)
+        self.cached_input = min(count_of(inputs, "cached_tokens") or 0, self.input)
+        self.reasoning = min(count_of(outputs, "reasoning_tokens") or 0, self.output)
+        return True
 
     def tokens(self) -> Tokens:
         return Tokens(
@@ -73,12 +80,11 @@ class UsageTally:
         )
 
 
-def count_of(usage: Any, *names: str) -> int:
-    """The first of the named counts that is a natural number, else 0."""
+def count_of(usage: Any, *names: str) -> int | None:
+    """The first of the named counts that is given, 0 where none is; None for what is no plausible count."""
     if not isinstance(usage, dict):
         return 0
-    for name in names:
-        value = usage.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
-    return 0
+    value = next((usage[name] for name in names if usage.get(name) is not None), 0)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS:
+        return value
+    return None

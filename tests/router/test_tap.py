@@ -159,3 +159,16 @@ def test_a_stream_that_is_ended_early_gets_a_last_chunk(include: bool) -> None:
     assert frames[0]["choices"][0]["finish_reason"] == "length"
     assert all((frame["id"], frame["model"]) == ("c1", "alias") for frame in frames)
     assert [frame["usage"] for frame in frames[1:]] == ([usage(3)] if include else [])
+
+
+@pytest.mark.parametrize("count", [-1, 10**12, 10**400, "7", True, 1.5, []])
+@pytest.mark.parametrize("continuous", [False, True])
+def test_a_usage_that_nobody_can_have_had_leaves_the_count_alone(count: Any, continuous: bool) -> None:
+    """A broken server must neither spend a budget nor write a call off."""
+    tap = tap_of()
+    wrong = {"prompt_tokens": 7, "total_tokens": 9, "completion_tokens": count}
+    for text in ("a", "b", "c"):
+        content = chunk(text, usage=wrong) if continuous else chunk(text)
+        tap.feed(b"data: " + compact(content) + b"\n\n")
+    tap.feed(b"data: " + compact({**HEAD, "choices": [], "usage": wrong}) + b"\n\n")
+    assert (tap.fault, tap.tally.output_tokens, tap.tally.reported) == (None, 3, False)
