@@ -110,8 +110,9 @@ class Relay:
             except UpstreamFault as fault:
                 self._note(open_call, fault)
                 error = error_of(fault)
-            except OperationLackingError:
-                self._upstreams.lacks(upstream, open_call.call.operation)
+            except OperationLackingError as lacks:
+                if lacks.is_lasting:
+                    self._upstreams.lacks(upstream, open_call.call.operation)
                 error = lacking(open_call)
             except asyncio.CancelledError:
                 if open_call.stopped is not Stop.UPSTREAM_STALLED:

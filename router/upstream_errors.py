@@ -14,8 +14,17 @@ _NO_ROUTE: Final = frozenset({404, 405, 501})
 _CLIENT_MISTAKES: Final = frozenset({400, 413, 415, 422})
 
 
+_NO_PATH: Final = frozenset({"", "Not Found", "Method Not Allowed"})
+"""What a server says that has no such path, rather than something against this call."""
+
+
 class OperationLackingError(Exception):
-    """The server has no such endpoint."""
+    """The server does not do this. `is_lasting`: whatever is asked; otherwise a client may have brought it about,
+    and only this call goes elsewhere."""
+
+    def __init__(self, is_lasting: bool) -> None:
+        super().__init__("the server lacks the operation")
+        self.is_lasting = is_lasting
 
 
 def refusal(status: int, body: bytes, input_name: str) -> CallError:
@@ -26,7 +35,7 @@ def refusal(status: int, body: bytes, input_name: str) -> CallError:
     error = _error_object(body)
     message = str(error.get("message") or "")
     if status in _NO_ROUTE and not (status == 404 and "model" in message):
-        raise OperationLackingError
+        raise OperationLackingError(is_lasting=message in _NO_PATH)
     if status not in _CLIENT_MISTAKES:
         raise UpstreamFault(FaultKind.STATUS, f"{status} {message[:200]}", overloaded=status in (429, 503))
     return client_mistake(message, error.get("param"), input_name)

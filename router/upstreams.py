@@ -181,7 +181,10 @@ class Upstreams:
             raise UpstreamFault(FaultKind.CONNECT, repr(error)) from error
 
     def succeeded(self, upstream: Upstream) -> None:
+        """A server that comes back may be another one, with other operations."""
         state = self.state(upstream)
+        if not state.healthy:
+            state.lacks = frozenset()
         state.faults = 0
         state.healthy = True
 
@@ -194,6 +197,7 @@ class Upstreams:
         return ejected
 
     def lacks(self, upstream: Upstream, operation: Operation) -> None:
+        """Ask this one no more for the operation, until it was gone for a while."""
         state = self.state(upstream)
         state.lacks |= {operation}
 

@@ -182,7 +182,7 @@ async def test_a_bad_body_gets_400_with_code_and_param(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("background", True), ("previous_response_id", "resp_1"), ("conversation", {"id": "conv_1"})]
+    ("name", "value"), [("background", True), ("previous_response_id", "resp_1"), ("conversation", {"id": "c"})]
 )
 async def test_a_response_that_needs_stored_state_is_refused(ready_house: House, name: str, value: Any) -> None:
     """It could not be metered, nor bounded, nor told apart from another organization's."""

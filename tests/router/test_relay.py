@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from contracts.catalog import Operation
 from contracts.grant import LevelKind, SpendLimit
 from contracts.pricing import Tokens
 from contracts.usage_event import CallStatus
@@ -102,6 +103,25 @@ async def test_an_operation_that_all_replicas_lack_is_the_clients_mistake(house:
     reply = await house.post({"model": model, "input": "hi"}, "/v1/responses")
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "unsupported_endpoint")
     assert (await house.chat("no-responses")).status_code == 200
+
+
+@pytest.mark.parametrize("status", [404, 501])
+async def test_a_refusal_of_one_call_takes_no_operation_from_the_others(house: House, status: int) -> None:
+    """A server that knows the path answers so to a call that asks for what it cannot do or does not have."""
+    reply = await house.chat(f"status-{status}")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "unsupported_endpoint")
+    assert house.app.walk.upstreams.state(house.catalog.upstreams[0]).lacks == frozenset()
+
+
+async def test_a_server_that_comes_back_is_asked_again_for_what_it_lacked(house: House) -> None:
+    model = house.model("no-responses")
+    upstream, upstreams = house.catalog.upstreams[0], house.app.walk.upstreams
+    await house.post({"model": model, "input": "hi"}, "/v1/responses")
+    assert upstreams.state(upstream).lacks == {Operation.RESPONSE}
+    for _ in range(3):
+        upstreams.failed(upstream)
+    upstreams.succeeded(upstream)
+    assert upstreams.state(upstream).lacks == frozenset()
 
 
 async def test_a_stream_past_its_estimate_is_extended_and_charged_in_full(house: House) -> None:
