@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ternary_kernels.packing import PackingError
-from ternary_kernels.scales import ScaleConvention, convention_of, expand_rows, multiplicative
+from ternary_kernels.packing import PackingError, pack
+from ternary_kernels.scales import ScaleConvention, convention_of, multiplicative, per_row
 
 
 @pytest.mark.parametrize(
@@ -38,23 +38,16 @@ def test_a_scale_that_is_no_number_is_refused(bad: float, convention: ScaleConve
         multiplicative(torch.tensor([1.0, bad]), convention, "v_scale")
 
 
-def test_dividing_by_zero_is_refused() -> None:
-    with pytest.raises(PackingError, match="zero"):
-        multiplicative(torch.zeros(1), ScaleConvention.DIVIDE)
+@pytest.mark.parametrize("bad", [0.0, 1e-40])
+def test_what_has_no_reciprocal_is_refused(bad: float) -> None:
+    with pytest.raises(PackingError, match="zero, or next to it"):
+        multiplicative(torch.tensor([bad]), ScaleConvention.DIVIDE)
 
 
-def test_each_row_gets_the_scale_of_its_shard() -> None:
-    expanded = expand_rows(torch.tensor([2.0, 3.0, 5.0]), [4, 1, 1])
-    assert expanded.tolist() == [2.0, 2.0, 2.0, 2.0, 3.0, 5.0]
-
-
-def test_row_scales_are_kept_and_not_shared_with_the_argument() -> None:
-    scale = torch.rand(6)
-    expanded = expand_rows(scale, [4, 2])
-    assert torch.equal(expanded, scale) and expanded.data_ptr() != scale.data_ptr()
-
-
-@pytest.mark.parametrize("scale", [torch.ones(4), torch.tensor([1.0, float("nan")])])
-def test_scales_that_do_not_fit_the_shards_are_refused(scale: torch.Tensor) -> None:
-    with pytest.raises(PackingError, match="weight_scale"):
-        expand_rows(scale, [3, 3])
+def test_a_kernel_reads_no_scale_that_does_not_fit_its_weights() -> None:
+    packed = pack(torch.ones(6, 300))
+    for scale in (torch.ones(1), torch.ones(5), torch.ones(6, 1), torch.ones(6, 3).T, torch.ones(6).bfloat16()):
+        with pytest.raises(PackingError, match=r"weight_scale: expected float32 \(6,\) or \(6, 3\)"):
+            per_row(scale, packed)
+    strided = per_row(torch.arange(12.0)[::2], packed)
+    assert strided.is_contiguous() and strided.tolist() == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]

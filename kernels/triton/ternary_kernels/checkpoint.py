@@ -70,7 +70,10 @@ class CheckpointFormat:
             raise PackingError(
                 f"{name}: unpacked weights carry their scale themselves, yet a weight_scale is stored"
             )
-        return multiplicative(stored, self.convention, name)
+        value = multiplicative(stored, self.convention, name)
+        if self.layout is Layout.HF and bool((value == 0).any()):
+            raise PackingError(f"{name}: a scale is zero, which no mean of |W| is")
+        return value
 
 
 def format_of(config: Mapping[str, Any]) -> CheckpointFormat:
@@ -92,6 +95,8 @@ def _own_format(config: Mapping[str, Any]) -> CheckpointFormat:
         raise PackingError(f"quantization_config: group_size {group_size!r}, only {BLOCK} or none is supported")
     if layout not in (Layout.PLANES, Layout.UNPACKED, Layout.MASTER):
         raise PackingError(f"quantization_config: layout {layout!r} is none of planes, unpacked, master")
+    if group_size is not None and layout == Layout.MASTER:
+        raise PackingError("quantization_config: masters get one scale per tensor, so group_size contradicts them")
     return CheckpointFormat(Layout(layout), grouped=group_size is not None)
 
 
@@ -118,8 +123,10 @@ def read_off(values: Tensor, grouped: bool, name: str) -> Decoded:
 
 
 def _finite(stored: Tensor, name: str) -> Tensor:
-    if not stored.is_floating_point() or stored.dim() != 2:
-        raise PackingError(f"{name}: expected a floating-point matrix, got {stored.dtype} {tuple(stored.shape)}")
+    if not stored.is_floating_point() or stored.dim() != 2 or 0 in stored.shape:
+        raise PackingError(
+            f"{name}: expected a floating-point matrix that is not empty, got {stored.dtype} {tuple(stored.shape)}"
+        )
     values = stored.to(torch.float32)
     if not bool(torch.isfinite(values).all()):
         raise PackingError(f"{name}: a weight is NaN or infinite")

@@ -15,9 +15,11 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from torch import Tensor
 from ternary_kernels.checkpoint import CheckpointFormat, Layout, format_of
 from ternary_kernels.packing import BLOCK, PLANES, PackingError, pack, packed_width
 from ternary_kernels.scales import groups_of
-from ternary_kernels.shards import INDEX, Entry, entries, shard_paths, tensors, write_index, write_shard
+from ternary_kernels.shards import INDEX, Entry, listing, read_json, tensors, write_index, write_shard
 
 WEIGHT_FILES = frozenset({".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack"})
 SCALE = ".weight_scale"
@@ -90,22 +92,24 @@ class Recipe:
 
 
 def convert(source: Path, target: Path, layout: str | None = None, group_size: int | None = None) -> None:
-    """Convert the checkpoint `source` into the new folder `target`. Raises PackingError, leaving no `target`."""
+    """Convert the checkpoint `source` into the new folder `target`.
+
+    Raises PackingError for what is refused and OSError for a disk that fails; neither leaves a `target`.
+    """
     config = _read_config(source)
     recipe = _recipe(config, layout, group_size)
-    paths = shard_paths(source)
-    placed = {path.name: [new for old in entries(path) for new in recipe.announce(old)] for path in paths}
-    _require_scales(source, placed)
-    if target.exists():
-        raise PackingError(f"{target}: exists already")
+    _require_new(source, target)
+    listed = listing(source)
+    _require_scales(source, recipe, {entry.name: entry for found in listed.values() for entry in found})
+    placed = {path.name: [new for old in found for new in recipe.announce(old)] for path, found in listed.items()}
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     partial.mkdir(parents=True)
     try:
         _copy_rest(source, partial)
         (partial / "config.json").write_text(json.dumps(_new_config(config, recipe), indent=2) + "\n")
         with _progress() as progress:
-            task = progress.add_task(source.name, total=sum(path.stat().st_size for path in paths))
-            for path in paths:
+            task = progress.add_task(source.name, total=sum(path.stat().st_size for path in listed))
+            for path in listed:
                 contents = _converted(path, recipe, lambda size: progress.advance(task, size))
                 write_shard(partial / path.name, placed[path.name], contents)
         if (source / INDEX).exists():
@@ -125,14 +129,22 @@ def _read_config(source: Path) -> dict[str, Any]:
     path = source / "config.json"
     if not path.exists():
         raise PackingError(f"{source}: holds no config.json")
-    loaded: dict[str, Any] = json.loads(path.read_text())
-    return loaded
+    return read_json(path)
+
+
+def _require_new(source: Path, target: Path) -> None:
+    if os.path.lexists(target):
+        raise PackingError(f"{target}: exists already")
+    if target.resolve().is_relative_to(source.resolve()):
+        raise PackingError(f"{target}: lies inside {source}, which stays as it is")
 
 
 def _recipe(config: Mapping[str, Any], layout: str | None, group_size: int | None) -> Recipe:
     stated = config.get("quantization_config")
-    if stated is not None and layout is not None:
-        raise PackingError("config.json: has a quantization_config, which --layout would contradict")
+    if stated is not None and (layout is not None or group_size is not None):
+        raise PackingError(
+            "config.json: has a quantization_config, which --layout and --group-size could contradict"
+        )
     if stated is None:
         stated = {"quant_method": "ternary", "layout": layout or Layout.UNPACKED, "group_size": group_size}
     elif stated.get("quant_method") not in ("bitnet", "ternary"):
@@ -160,15 +172,31 @@ def _copy_rest(source: Path, target: Path) -> None:
             shutil.copy2(path, target / path.name)
 
 
-def _require_scales(source: Path, placed: Mapping[str, list[Entry]]) -> None:
-    listed = [entry for entries_of_file in placed.values() for entry in entries_of_file]
-    names = {entry.name for entry in listed}
-    packed = [entry.name for entry in listed if entry.dtype == "U8" and entry.name.endswith(WEIGHT)]
-    if not packed:
+def _require_scales(source: Path, recipe: Recipe, held: Mapping[str, Entry]) -> None:
+    """Every ternary weight has a scale that fits it, and every stored scale a ternary weight."""
+    weights = {name: entry for name, entry in held.items() if recipe.is_ternary(entry)}
+    scales = {name: entry for name, entry in held.items() if name.endswith(SCALE)}
+    for name, scale in scales.items():
+        _require_weight(name.removesuffix(SCALE) + WEIGHT, scale, recipe, held)
+    if not weights:
         raise PackingError(f"{source}: no tensor is the weight of a ternary linear layer")
-    for name in packed:
-        if _scale_name(name) not in names:
+    for name in weights:
+        if recipe.format.layout is Layout.HF and _scale_name(name) not in scales:
             raise PackingError(f"{_scale_name(name)}: missing, so {name} has no scale")
+
+
+def _require_weight(name: str, scale: Entry, recipe: Recipe, held: Mapping[str, Entry]) -> None:
+    """`name` is the ternary weight that a stored `scale` belongs to."""
+    weight = held.get(name)
+    if recipe.format.layout is not Layout.HF:
+        kind = recipe.format.layout
+        raise PackingError(f"{scale.name}: stored, yet {kind} weights carry their scale themselves")
+    if weight is None or not recipe.is_ternary(weight):
+        found = f"{weight.dtype} {weight.shape}" if weight else "missing"
+        raise PackingError(f"{name}: has a weight_scale, but is not packed uint8 [N/4, K]: {found}")
+    rows = weight.shape[0] * PLANES
+    if prod(scale.shape) != 1 and scale.shape != (rows,):
+        raise PackingError(f"{scale.name}: expected 1 or {rows} scales, got the shape {scale.shape}")
 
 
 def _scale_name(weight_name: str) -> str:
@@ -197,8 +225,13 @@ def main(arguments: list[str]) -> int:
     except PackingError as refusal:
         print(refusal, file=sys.stderr)
         return 1
+    except OSError as fault:
+        print(f"{options.target}: {fault}", file=sys.stderr)
+        return 1
     return 0
 
 
 if __name__ == "__main__":
+    # Asked to stop, it leaves like any other failure: the partial folder goes first.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     sys.exit(main(sys.argv[1:]))

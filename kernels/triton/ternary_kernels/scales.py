@@ -14,7 +14,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from ternary_kernels.packing import BLOCK, PackingError
+from ternary_kernels.packing import BLOCK, PLANES, PackingError
 
 
 class ScaleConvention(StrEnum):
@@ -49,35 +49,34 @@ def convention_of(quantization_config: Mapping[str, object]) -> ScaleConvention:
 
 
 def multiplicative(scale: Tensor, convention: ScaleConvention, name: str = "weight_scale") -> Tensor:
-    """A stored scale of any shape -> float32 of the same shape, to be multiplied with. Refuses NaN, infinity,
-    zero.
+    """A stored scale of any shape -> float32 of the same shape, to be multiplied with.
 
-    The reciprocal is taken in float32: exact for powers of two, else one rounding.
+    Refuses integers, NaN, infinity, a negative scale, and one whose reciprocal is needed and not finite. The
+    reciprocal is taken in float32: exact for powers of two, else one rounding.
     """
+    if not scale.is_floating_point():
+        raise PackingError(f"{name}: a scale is a floating-point number, got {scale.dtype}")
     value = scale.to(torch.float32)
     if not bool(torch.isfinite(value).all()):
         raise PackingError(f"{name}: a scale is NaN or infinite")
+    if bool((value < 0).any()):
+        raise PackingError(f"{name}: a scale is negative, which no magnitude of weights is")
     if convention is ScaleConvention.MULTIPLY:
         return value.clone()
-    if bool((value == 0).any()):
-        raise PackingError(f"{name}: a scale of zero cannot be divided by")
-    return 1.0 / value
+    reciprocal = 1.0 / value
+    if not bool(torch.isfinite(reciprocal).all()):
+        raise PackingError(f"{name}: a scale of zero, or next to it, cannot be divided by")
+    return reciprocal
 
 
-def expand_rows(scale: Tensor, rows: list[int], name: str = "weight_scale") -> Tensor:
-    """One multiplicative float32 scale per output row from one per logical shard (q, k, v; gate, up).
-
-    `scale` has one element per entry of `rows` (the rows of each shard), or one per output row already.
-    Returns float32 [sum(rows)], contiguous, never a view of the argument.
-    """
-    flat = scale.to(torch.float32).reshape(-1)
-    if not bool(torch.isfinite(flat).all()):
-        raise PackingError(f"{name}: a scale is NaN or infinite")
-    if flat.numel() == sum(rows):
-        return flat.clone()
-    if flat.numel() != len(rows):
-        raise PackingError(f"{name}: {flat.numel()} scales for {len(rows)} shards of {sum(rows)} rows")
-    return flat.repeat_interleave(torch.tensor(rows, device=flat.device))
+def per_row(scale: Tensor, packed: Tensor, name: str = "weight_scale") -> Tensor:
+    """The float32 scale that a kernel may read: [N] or [N, ceil(K / 128)] beside packed [N, width], contiguous."""
+    rows, groups = packed.shape[0], packed.shape[1] * PLANES // BLOCK
+    if scale.dtype != torch.float32 or tuple(scale.shape) not in ((rows,), (rows, groups)):
+        raise PackingError(
+            f"{name}: expected float32 ({rows},) or ({rows}, {groups}), got {scale.dtype} {tuple(scale.shape)}"
+        )
+    return scale.contiguous()
 
 
 def groups_of(k: int) -> int:

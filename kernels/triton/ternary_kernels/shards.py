@@ -8,13 +8,16 @@ is kept.
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ternary_kernels.packing import PackingError
@@ -39,26 +42,66 @@ class Entry:
         return SIZES[self.dtype] * prod(self.shape)
 
 
-def shard_paths(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint, each once; refuses a folder without any and a missing shard."""
-    index = folder / INDEX
-    if index.exists():
-        paths = [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-    else:
-        paths = sorted(folder.glob("*.safetensors"))
-    if not paths:
+def listing(folder: Path) -> dict[Path, list[Entry]]:
+    """The safetensors files of a checkpoint and what each holds, from the headers alone.
+
+    Refuses a folder without any file, a missing or damaged one, a tensor that is stored twice, and an index that
+    says otherwise than the files.
+    """
+    weight_map = _weight_map(folder / INDEX)
+    names = sorted(path.name for path in folder.glob("*.safetensors"))
+    listed = {folder / name: entries(folder / name) for name in sorted(set(weight_map.values())) or names}
+    if not listed:
         raise PackingError(f"{folder}: holds no safetensors file")
-    for path in paths:
-        if not path.exists():
-            raise PackingError(f"{path}: named in {INDEX}, but missing")
-    return paths
+    places = Counter(entry.name for found in listed.values() for entry in found)
+    for name, times in places.items():
+        if times > 1:
+            raise PackingError(f"{name}: stored in {times} files")
+    held = {path.name: {entry.name for entry in found} for path, found in listed.items()}
+    for name, file in weight_map.items():
+        if name not in held[file]:
+            raise PackingError(f"{name}: {INDEX} places it in {file}, which does not hold it")
+    return listed
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Tensor name -> name of a file in the same folder; empty without an index."""
+    if not index.exists():
+        return {}
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise PackingError(f"{index}: holds no weight_map")
+    for file in weight_map.values():
+        if not isinstance(file, str) or Path(file).name != file:
+            raise PackingError(f"{index}: {file!r} is not the name of a file beside it")
+        if not (index.parent / file).exists():
+            raise PackingError(f"{index.parent / file}: named in {INDEX}, but missing")
+    return weight_map
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file that holds one JSON object."""
+    try:
+        loaded = json.loads(path.read_text())
+    except ValueError as fault:
+        raise PackingError(f"{path}: is not JSON ({fault})") from fault
+    if not isinstance(loaded, dict):
+        raise PackingError(f"{path}: is not a JSON object")
+    return loaded
 
 
 def entries(path: Path) -> list[Entry]:
     """What a file holds, from its header alone."""
-    with safe_open(path, framework="pt") as file:
-        found = ((name, file.get_slice(name)) for name in file.keys())  # noqa: SIM118  (not a mapping)
-        return [Entry(name, part.get_dtype(), tuple(part.get_shape())) for name, part in found]
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = ((name, file.get_slice(name)) for name in file.keys())  # noqa: SIM118  (not a mapping)
+            listed = [Entry(name, part.get_dtype(), tuple(part.get_shape())) for name, part in found]
+    except SafetensorError as fault:
+        raise PackingError(f"{path}: is damaged or cut short ({fault})") from fault
+    for entry in listed:
+        if entry.dtype not in SIZES:
+            raise PackingError(f"{entry.name}: the dtype {entry.dtype} is not known here")
+    return listed
 
 
 def tensors(path: Path) -> Iterator[tuple[Entry, Tensor]]:
@@ -88,6 +131,8 @@ def write_shard(path: Path, listed: list[Entry], contents: Iterator[tuple[str, T
                     f"{name}: became {tuple(tensor.shape)}, announced as {entry.name} {entry.shape}"
                 )
             file.write(content)
+        file.flush()
+        os.fsync(file.fileno())  # the folder is renamed into place next: never before its contents are on disk
 
 
 def write_index(folder: Path, placed: dict[str, list[Entry]]) -> None:
