@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Final, TextIO
 
 from starlette.applications import Starlette
 
@@ -23,6 +23,9 @@ from router.log import JsonLog
 from router.settings import Settings as RouterSettings
 from tern.stack.dispatch import ANALYTICS_PREFIXES, ORG_PREFIXES, Dispatch
 from tern.stack.home import Home
+
+LAST_USE_SECONDS: Final = 2.0
+"""One person at one machine looks soon, and a report costs next to nothing there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,15 @@ class Wiring:
             service_token=self.service_token,
             spool_directory=self.home.spool_directory,
             drain_seconds=0,
+            report_use_seconds=LAST_USE_SECONDS,
         )
 
     def org_settings(self) -> OrgSettings:
         return OrgSettings(
-            database_url=self.org_database_url, redis_url=self.redis_url, service_token=self.service_token
+            database_url=self.org_database_url,
+            redis_url=self.redis_url,
+            service_token=self.service_token,
+            last_use_seconds=LAST_USE_SECONDS,
         )
 
     def analytics_settings(self) -> AnalyticsSettings:

@@ -133,14 +133,15 @@ class Product:
         settings = {
             "REDIS_URL": self.servers.redis_url, "AMQP_URL": self.servers.amqp_url, "SERVICE_TOKEN": TOKEN,
             "ORG_SERVICE_URL": self.org_url, "ANALYTICS_URL": self.analytics_url, "SPOOL_DIRECTORY": str(spool),
-            "DRAIN_SECONDS": "0", "LISTEN_PORT": str(self.router_ports[index]), **self.router_settings,
+            "DRAIN_SECONDS": "0", "REPORT_USE_SECONDS": "0.5", "LISTEN_PORT": str(self.router_ports[index]),
+            **self.router_settings,
         }  # fmt: skip
         self._spawn(f"router-{index}", ["router"], "TERN_ROUTER_", settings, self.router_ports[index], "/ready")
 
     def start_org_service(self) -> None:
         settings = {
             "DATABASE_URL": self.servers.database_url("org"), "REDIS_URL": self.servers.redis_url,
-            "SERVICE_TOKEN": TOKEN, "LISTEN_PORT": str(self.org_port),
+            "SERVICE_TOKEN": TOKEN, "LISTEN_PORT": str(self.org_port), "LAST_USE_SECONDS": "0.5",
         }  # fmt: skip
         self._spawn("org_service", ["org_service", "serve"], "TERN_ORG_", settings, self.org_port, "/health")
 

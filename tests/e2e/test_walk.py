@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
+from openai.types.admin.organization import AdminAPIKey
+from openai.types.admin.organization.projects import ProjectAPIKey
 
 from tests.e2e.product import Product
 from tests.e2e.watching import at_rest
@@ -97,6 +100,27 @@ async def test_the_real_sdk_administers_the_organization(
         await until_refused(crawler, "project_spend_limit_exceeded")
         organization.projects.spend_limit.delete(project.id)
         await until_answered(crawler)
+
+
+async def test_a_call_and_a_look_at_the_report_are_the_last_uses_of_their_keys(
+    product: Product, client: AsyncOpenAI, admin: OpenAI, reports: OpenAI, upstream: FakeUpstream
+) -> None:
+    organization, project_id = admin.admin.organization, product.project_id
+    key_id = next(key.id for key in organization.projects.api_keys.list(project_id))
+    called_at = int(time.time())
+    await client.chat.completions.create(model="tokens-8", messages=QUESTION)
+    await until_used(lambda: organization.projects.api_keys.retrieve(key_id, project_id=project_id), called_at)
+    reporter = organization.admin_api_keys.create(name="reporter")
+    with reports.with_options(admin_api_key=reporter.value) as reading:
+        reading.admin.organization.usage.completions(start_time=called_at - 86_400)
+    await until_used(lambda: organization.admin_api_keys.retrieve(reporter.id), called_at)
+
+
+async def until_used(key: Callable[[], ProjectAPIKey | AdminAPIKey], called_at: int) -> None:
+    """Routers and org_service tell of uses now and then; here, often."""
+    async with asyncio.timeout(10):
+        while (key().last_used_at or 0) < called_at:  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.05)
 
 
 async def until_refused(client: AsyncOpenAI, code: str) -> None:
