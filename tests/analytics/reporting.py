@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
-import uvicorn
 from fastapi import FastAPI
 
 from analytics.admin_directory import MemoryAdminDirectory
@@ -45,23 +42,6 @@ async def client_of(app: FastAPI, key: str | None = None) -> AsyncIterator[httpx
         httpx2.AsyncClient(transport=transport, base_url="http://analytics", headers=headers) as client,
     ):
         yield client
-
-
-@asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[str]:
-    """The address of the app on a real socket."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-    task = asyncio.create_task(server.serve([listener]))
-    try:
-        while not server.started:  # noqa: ASYNC110 - uvicorn offers nothing to wait for
-            await asyncio.sleep(0.01)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await task
-        listener.close()
 
 
 async def record(database_url: str, events: Sequence[UsageEvent]) -> Recorded:

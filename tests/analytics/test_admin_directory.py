@@ -22,7 +22,7 @@ from analytics.admin_directory import (
 from analytics.errors import DirectoryUnavailableError
 from contracts.grant import AdminIdentity, AdminResolution, Refusal
 from contracts.topology import RESOLVE_ADMIN_KEY_PATH
-from tests.analytics.reporting import served
+from tests.fakes.serving import served
 
 KNOWN, REVOKED, UNKNOWN = "a" * 64, "b" * 64, "c" * 64
 IDENTITY = AdminIdentity(key_id="adm_1", organization_id="org_a")
@@ -60,7 +60,7 @@ def org_service() -> OrgService:
 
 @pytest.fixture
 async def http_directory(org_service: OrgService) -> AsyncIterator[HttpAdminDirectory]:
-    async with served(org_service.app()) as url, httpx2.AsyncClient(base_url=url, timeout=2) as client:
+    async with served(org_service.app()) as (url, _), httpx2.AsyncClient(base_url=url, timeout=2) as client:
         yield HttpAdminDirectory(client, "token")
 
 

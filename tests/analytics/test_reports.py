@@ -11,7 +11,8 @@ import openai
 import pytest
 
 from analytics.app import Deps, create_app
-from tests.analytics.reporting import Admins, client_of, record, served, walk
+from tests.analytics.reporting import Admins, client_of, record, walk
+from tests.fakes.serving import served
 
 COMPLETIONS = "/v1/organization/usage/completions"
 EMBEDDINGS = "/v1/organization/usage/embeddings"
@@ -178,7 +179,7 @@ async def test_another_organizations_key_sees_another_organizations_numbers(app:
 @pytest.mark.usefixtures("recorded")
 async def test_the_openai_sdk_reads_all_three(app: Any, admins: Admins) -> None:
     async with (
-        served(app) as url,
+        served(app) as (url, _),
         openai.AsyncOpenAI(admin_api_key=admins.key("org_a"), base_url=f"{url}/v1", max_retries=0) as sdk,
     ):
         usage = sdk.admin.organization.usage

@@ -12,7 +12,6 @@ import httpx2
 import psycopg
 import pytest
 import redis.asyncio
-import uvicorn
 from openai import AsyncOpenAI
 from openai.resources.admin import AsyncAdmin
 from pydantic import SecretStr
@@ -23,6 +22,7 @@ from org_service.bootstrap import Installation, Plan, bootstrap
 from org_service.migrate import migrate
 from org_service.parts import Parts
 from org_service.settings import Settings
+from tests.fakes.serving import served
 
 ADMIN_CLIENT = AsyncAdmin
 """Imported here and not lazily in the middle of a test, where its seconds would count as the service's."""
@@ -99,14 +99,8 @@ def settings(installed_url: str, redis_server_url: str) -> Settings:
 @asynccontextmanager
 async def serving(settings: Settings, parts: Parts | None = None) -> AsyncIterator[str]:
     """An org service on a real socket; its address."""
-    config = uvicorn.Config(create_app(settings, parts), port=0, log_config=None, lifespan="on", ws="none")
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
-        await asyncio.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    await task
+    async with served(create_app(settings, parts)) as (url, _):
+        yield url
 
 
 @pytest.fixture
