@@ -72,6 +72,24 @@ def test_tests_and_the_kernels_folder_are_no_packages() -> None:
     assert not (ROOT / "kernels" / "triton" / "__init__.py").exists()
 
 
+def test_the_kernels_and_the_services_do_not_know_each_other() -> None:
+    """They meet over HTTP only. import-linter looks after the services among themselves, but not after a package
+    that lies on a path of its own."""
+    services = {"contracts", "router", "org_service", "analytics", "tern"}
+    kernels = sources("kernels/triton/ternary_kernels")
+    assert kernels
+    assert not [path for path in kernels if imported(path) & services]
+    assert not [path for path in sources(*services) if "ternary_kernels" in imported(path)]
+
+
+def imported(path: Path) -> set[str]:
+    """The packages that a file imports, by their first names."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    named = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    named += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.partition(".")[0] for name in named}
+
+
 def handlers_of(path: Path, name: str) -> list[ast.ExceptHandler]:
     found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ExceptHandler)]
     return [handler for handler in found if isinstance(handler.type, ast.Name) and handler.type.id == name]
