@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from contracts.grant import Wire
+from contracts.wire import Wire
 
 
 class Operation(StrEnum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from contracts.grant import Wire
+from contracts.wire import Wire
 
 
 class ChangeKind(StrEnum):

@@ -5,13 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Wire(BaseModel):
-    """Frozen; unknown fields are ignored, so that either side of a wire may be upgraded first."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+from contracts.wire import Wire
 
 
 class LevelKind(StrEnum):

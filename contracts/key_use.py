@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import AwareDatetime, Field
 
-from contracts.grant import Wire
+from contracts.wire import Wire
 
 KEY_USES_PER_REPORT: Final = 500
 """A router serves calls while it writes a report: about a millisecond each."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from contracts.catalog import Price
-from contracts.grant import Wire
+from contracts.wire import Wire
 
 TOKENS_PER_RATE = 1_000_000
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime
 
-from contracts.grant import LevelKind, Period, Wire
+from contracts.grant import LevelKind, Period
+from contracts.wire import Wire
 
 
 class LevelSpend(Wire):

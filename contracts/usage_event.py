@@ -14,8 +14,9 @@ from typing import Any, Final
 from pydantic import AwareDatetime, Field, ValidationError
 
 from contracts.catalog import Operation
-from contracts.grant import OwnerKind, Wire
+from contracts.grant import OwnerKind
 from contracts.pricing import Tokens
+from contracts.wire import Wire
 
 EVENT_TYPE: Final = "tern.usage.v1"
 EVENT_SOURCE: Final = "tern/router"
