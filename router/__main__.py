@@ -19,8 +19,8 @@ import uvloop
 from contracts.environment import ConfigurationError, shown
 from contracts.log_line import log_to
 from router.app import RouterApp, create_app
+from router.guarded_protocol import GuardedProtocol
 from router.log import SERVICE
-from router.one_write import OneWriteProtocol
 from router.settings import Settings, load
 
 EXIT_BAD_CONFIG: Final = 2
@@ -81,7 +81,7 @@ def serve(settings: Settings) -> None:
         host=settings.listen_host,
         port=settings.listen_port,
         loop="uvloop",
-        http=OneWriteProtocol,
+        http=GuardedProtocol,
         ws="none",
         log_config=None,
         access_log=False,

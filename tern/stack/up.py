@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from contracts.log_line import log_to
 from org_service.bootstrap import Plan
+from router.guarded_protocol import GuardedProtocol
 from tern.stack.backends import Backend, discover, start_demo_backends
 from tern.stack.catalog import catalog_of
 from tern.stack.home import Home, open_home
@@ -93,7 +94,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, app: ASGIApp, on_ready: Callable[[], None]) -> None:
         config = uvicorn.Config(
-            app, loop="uvloop", http="httptools", ws="none", lifespan="on", log_config=None, access_log=False,
+            app, loop="uvloop", http=GuardedProtocol, ws="none", lifespan="on", log_config=None, access_log=False,
             server_header=False, timeout_graceful_shutdown=GRACE_SECONDS,
         )  # fmt: skip
         super().__init__(config)
