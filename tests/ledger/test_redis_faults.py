@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -153,8 +154,8 @@ async def test_a_caller_that_gave_up_does_not_shift_the_replies_of_others(
 
 
 async def test_a_wrong_password_is_told() -> None:
-    with folder("redis") as directory:
-        part = start_redis(directory, port := free_port())
+    with folder("redis") as directory, ExitStack() as started:
+        started.callback(start_redis(directory, port := free_port()).stop)
         with redis.Redis(port=port) as client:
             client.config_set("requirepass", "secret")
         for url, works in (
@@ -168,7 +169,6 @@ async def test_a_wrong_password_is_told() -> None:
             except LedgerUnavailableError:
                 assert not works
             await pipeline.close()
-        part.stop()
 
 
 @pytest.mark.parametrize(

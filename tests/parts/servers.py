@@ -57,15 +57,17 @@ def start_redis(directory: Path, port: int, *, cluster: bool = False, append_onl
     part = spawn("redis", argv, directory)
     part.wait_ready(lambda: accepts_connections(port), 15)
     if cluster:
-        _own_every_slot(part, port)
+        part.wait_ready(lambda: _owns_every_slot(port), 15)
     return part
 
 
-def _own_every_slot(part: Part, port: int) -> None:
+def _owns_every_slot(port: int) -> bool:
+    """Takes the slots first, when nobody has them."""
     cli = [_binary("redis-cli", "redis-server"), "-p", str(port), "cluster"]
-    if "cluster_slots_assigned:16384" not in subprocess.check_output([*cli, "info"], text=True):
+    info = subprocess.check_output([*cli, "info"], text=True)
+    if "cluster_slots_assigned:16384" not in info:
         subprocess.run([*cli, "addslotsrange", "0", "16383"], check=True, stdout=subprocess.DEVNULL)
-    part.wait_ready(lambda: "cluster_state:ok" in subprocess.check_output([*cli, "info"], text=True), 15)
+    return "cluster_state:ok" in info
 
 
 def start_postgres(directory: Path, port: int) -> Part:

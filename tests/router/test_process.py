@@ -74,7 +74,7 @@ async def running(
                 "TERN_ROUTER_REDIS_URL": redis_server_url,
                 "TERN_ROUTER_ORG_SERVICE_URL": org_url,
                 "TERN_ROUTER_SERVICE_TOKEN": "token",
-                "TERN_ROUTER_DRAIN_SECONDS": "0.3",
+                "TERN_ROUTER_DRAIN_SECONDS": "1",
                 "TERN_ROUTER_GRACE_SECONDS": str(GRACE_SECONDS),
                 "TERN_ROUTER_SPOOL_DIRECTORY": str(tmp_path / "spool"),
             }
