@@ -7,6 +7,7 @@ import torch
 from ternary_kernels import packing, reference
 from ternary_kernels.activation import MAX_K
 from ternary_kernels.launch import quantize
+from ternary_kernels.packing import PackingError
 
 from tests.kernels.layers import activations
 
@@ -108,3 +109,10 @@ def test_inputs_are_left_unchanged(rng: torch.Generator) -> None:
     held = [x.clone(), up.clone(), weight.clone()]
     quantize(x, gate="relu2", up=up, norm_weight=weight, eps=1e-5)
     assert all(torch.equal(now, then) for now, then in zip((x, up, weight), held, strict=True))
+
+
+@pytest.mark.parametrize("name", ["up", "norm_weight", "row_absmax"])
+def test_what_stands_beside_the_activations_must_fit_them(name: str, rng: torch.Generator) -> None:
+    x, wrong = activations(2, 130, rng), torch.ones(1)
+    with pytest.raises(PackingError, match=rf"{name}: expected the shape"):
+        quantize(x, **{name: wrong})

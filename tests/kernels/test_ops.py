@@ -95,6 +95,21 @@ def test_activations_that_do_not_fit_the_weights_are_refused(k: int, rng: torch.
         ternary.linear(torch.zeros(2, k), made.packed, made.scale, k)
 
 
+def test_scales_and_activations_of_another_kind_are_refused(rng: torch.Generator) -> None:
+    made, x = layer(4, 300, rng), torch.zeros(2, 300)
+    for scale in (made.scale[:1], torch.ones(4, 2), made.scale.bfloat16()):
+        for call in (ternary.linear, ternary.weight_only):
+            with pytest.raises(packing.PackingError, match="weight_scale: expected float32"):
+                call(x, made.packed, scale, 300)
+        with pytest.raises(packing.PackingError, match="weight_scale: expected float32"):
+            ternary.linear_dense(x, cpu.dense(made.packed, 300), scale)
+    for codes, k in ((ternary.quantize(x[:, :128]), 300), (ternary.quantize(x), 128)):
+        with pytest.raises(packing.PackingError, match="codes are not 2 rows"):
+            ternary.linear_quantized(*codes, made.packed, made.scale, k, x.dtype)
+    with pytest.raises(packing.PackingError, match="floating-point"):
+        ternary.linear(x.int(), made.packed, made.scale, 300)
+
+
 def test_inputs_are_left_unchanged(rng: torch.Generator) -> None:
     made, x = layer(20, 130, rng), activations(3, 130, rng)
     held = [x.clone(), made.packed.clone(), made.scale.clone()]

@@ -131,6 +131,30 @@ def test_packed_weights_that_are_not_contiguous_are_refused(name: str, rng: torc
 
 
 @pytest.mark.parametrize("name", PLANS)
+def test_scales_that_are_not_contiguous_are_read_as_they_are(name: str, rng: torch.Generator) -> None:
+    made, codes = layer(20, 128, rng), quantize(activations(2, 128, rng))
+    strided = torch.stack([made.scale, torch.full_like(made.scale, 99.0)], dim=1)[:, 0]
+    expected = multiply(codes, made.packed, made.scale, torch.float32, PLANS[name])
+    assert torch.equal(multiply(codes, made.packed, strided, torch.float32, PLANS[name]), expected)
+    same = torch.tensor([0.5]).expand(20)
+    expected = multiply(codes, made.packed, same.clone(), torch.float32, PLANS[name])
+    assert torch.equal(multiply(codes, made.packed, same, torch.float32, PLANS[name]), expected)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_what_a_kernel_would_read_beyond_its_end_is_refused(name: str, rng: torch.Generator) -> None:
+    made, codes = layer(20, 256, rng), quantize(activations(2, 128, rng))
+    with pytest.raises(packing.PackingError, match="not 2 rows for weights of 64 bytes"):
+        multiply(codes, made.packed, made.scale, torch.float32, PLANS[name])
+    codes = quantize(activations(2, 256, rng))
+    with pytest.raises(packing.PackingError, match="weight_scale: expected"):
+        multiply(codes, made.packed, made.scale[:1], torch.float32, PLANS[name])
+    if name.startswith("prefill"):
+        with pytest.raises(packing.PackingError, match="resident copy"):
+            multiply(codes, made.packed, None, torch.int32, PLANS[name], launch.resident(made.packed[:4]))
+
+
+@pytest.mark.parametrize("name", PLANS)
 def test_one_wrong_weight_is_noticed(name: str, rng: torch.Generator) -> None:
     made = layer(20, 128, rng)
     codes = torch.ones(1, 128, dtype=torch.int8)

@@ -13,6 +13,7 @@ from torch.nn.functional import linear as product
 
 from ternary_kernels.packing import BLOCK, PackingError, unpack
 from ternary_kernels.reference import EXACT_K, Quantized, finish, quantize
+from ternary_kernels.scales import groups_of, per_row
 
 
 def dense(packed: Tensor, k: int, name: str = "weight") -> Tensor:
@@ -33,6 +34,7 @@ def linear(x: Tensor, weights: Tensor, scale: Tensor, row_absmax: Tensor | None 
 
 def linear_quantized(quantized: Quantized, weights: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     """The same from int8 codes. Groups of 128 are added left to right in float32."""
+    scale = per_row(scale, weights.shape[0], groups_of(weights.shape[1]))
     if scale.dim() == 1:
         return finish(_sums(quantized.codes, weights), quantized.token_scale, scale, dtype)
     codes = quantized.codes.to(torch.float32)

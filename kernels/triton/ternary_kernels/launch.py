@@ -22,9 +22,11 @@ from ternary_kernels.activation import MAX_K, activate, activation_warps
 from ternary_kernels.dispatch import Device, Kernel, Plan
 from ternary_kernels.gemv import gemv
 from ternary_kernels.grouped import grouped
+from ternary_kernels.operands import beside, require_codes, require_rows, resident_copy, rows_and_groups
 from ternary_kernels.packing import CODE_SLACK, PackingError, packed_width
 from ternary_kernels.planes import HAS_PDL, interpreting
 from ternary_kernels.prefill import prefill, prefill_tma, unpack_planes
+from ternary_kernels.scales import per_row
 from ternary_kernels.skinny import add_splits, skinny
 
 GATES = {"none": 0, "relu2": 1, "silu": 2}
@@ -72,7 +74,8 @@ def accumulate(x: Tensor, packed: Tensor, k: int, row_absmax: Tensor | None) -> 
 def weight_only(x: Tensor, packed: Tensor, scale: Tensor, k: int) -> Tensor:
     """x [M, K], not quantized; scale [N] or [N, G]."""
     x = x if x.stride(-1) == 1 else x.contiguous()
-    groups = packed.shape[1] // 32
+    rows, groups = rows_and_groups(packed)
+    scale = per_row(scale, rows, groups)
     scale = scale if scale.dim() == 2 else scale[:, None].expand(-1, groups)
     return _grouped(x, x.stride(0), k, None, packed, scale.contiguous(), x.dtype)
 
@@ -97,6 +100,7 @@ def quantize(
         raise PackingError(f"activation: K = {k} exceeds {MAX_K}, the longest row that one program holds")
     if x.stride(-1) != 1:
         x = x.contiguous()
+    up, norm_weight, row_absmax = beside(x, up, norm_weight, row_absmax)
     if up is not None and up.stride() != x.stride():
         x, up = x.contiguous(), up.contiguous()
     width = packed_width(k)
@@ -123,25 +127,26 @@ def multiply(
     resident_weights: Tensor | None = None,
 ) -> Tensor:
     """codes x packed -> [M, N] in `dtype`; the raw int32 sums when `scale` is None."""
-    _require_rows(packed)
+    require_rows(packed)
+    require_codes(codes.codes, codes.token_scale, packed.shape[1])
     out = torch.empty((codes.token_scale.shape[0], packed.shape[0]), dtype=dtype, device=packed.device)
     if out.numel() == 0:
         return out
-    row_scale = codes.token_scale if scale is None else scale
+    row_scale = codes.token_scale if scale is None else per_row(scale, *rows_and_groups(packed))
     match plan.kernel:
         case Kernel.GEMV:
             _gemv(codes, packed, row_scale, out, scale is None, plan)
         case Kernel.SKINNY:
             _skinny(codes, packed, row_scale, out, scale is None, plan)
         case Kernel.PREFILL | Kernel.PREFILL_TMA:
-            weights = resident(packed) if resident_weights is None else resident_weights
+            weights = resident(packed) if resident_weights is None else resident_copy(resident_weights, packed)
             _prefill(codes, weights, row_scale, out, scale is None, plan)
     return out
 
 
 def resident(packed: Tensor) -> Tensor:
     """Packed weights -> int8 [N, 4 * width] in plane order, values -1, 0, +1."""
-    _require_rows(packed)
+    require_rows(packed)
     n, width = packed.shape
     out = torch.empty((n, 4 * width), dtype=torch.int8, device=packed.device)
     block = 4096
@@ -161,9 +166,9 @@ def resident(packed: Tensor) -> Tensor:
 def grouped_a8(codes: PlaneCodes, packed: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     """int8 activations, one scale per row and group of 128."""
     width = packed.shape[1]
-    return _grouped(
-        codes.planes(width), 4 * width, 4 * width, codes.token_scale, packed, scale.contiguous(), dtype
-    )
+    require_codes(codes.codes, codes.token_scale, width)
+    scale = per_row(scale, *rows_and_groups(packed))
+    return _grouped(codes.planes(width), 4 * width, 4 * width, codes.token_scale, packed, scale, dtype)
 
 
 def _gemv(codes: PlaneCodes, packed: Tensor, scale: Tensor, out: Tensor, raw: bool, plan: Plan) -> None:
@@ -213,7 +218,7 @@ def _prefill(codes: PlaneCodes, weights: Tensor, scale: Tensor, out: Tensor, raw
 def _grouped(
     x: Tensor, x_stride: int, k: int, token_scale: Tensor | None, packed: Tensor, scale: Tensor, dtype: torch.dtype
 ) -> Tensor:
-    _require_rows(packed)
+    require_rows(packed)
     m, (n, width) = x.shape[0], packed.shape
     out = torch.empty((m, n), dtype=dtype, device=packed.device)
     if m == 0:
@@ -233,13 +238,6 @@ def _empty_codes(m: int, width: int, device: torch.device) -> PlaneCodes:
         torch.empty(m, dtype=torch.float32, device=device),
         torch.empty(m, dtype=torch.int32, device=device),
     )
-
-
-def _require_rows(packed: Tensor) -> None:
-    if not packed.is_contiguous():
-        raise PackingError(
-            "weight: packed weights must be contiguous for the GPU kernels; call .contiguous() at load"
-        )
 
 
 def device_of(tensor: Tensor) -> Device:

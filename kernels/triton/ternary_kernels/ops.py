@@ -31,7 +31,9 @@ import torch
 from torch import Tensor
 
 from ternary_kernels import cpu, reference
+from ternary_kernels.operands import require_codes
 from ternary_kernels.packing import CODE_SLACK, PackingError, from_planes, packed_width, to_planes, unpack
+from ternary_kernels.scales import groups_of, per_row
 
 NAMESPACE = "ternary"
 
@@ -192,6 +194,7 @@ def linear_quantized(
     dtype: torch.dtype,
     resident: Tensor | None = None,
 ) -> Tensor:
+    require_codes(codes, token_scale, packed_width(k))
     if packed.is_cuda:
         from ternary_kernels import launch
 
@@ -230,7 +233,7 @@ def weight_only(x: Tensor, packed: Tensor, scale: Tensor, k: int) -> Tensor:
 
         y = launch.weight_only(flat, packed, scale, k)
     else:
-        y = reference.weight_only_linear(flat, cpu.dense(packed, k), scale)
+        y = reference.weight_only_linear(flat, cpu.dense(packed, k), per_row(scale, packed.shape[0], groups_of(k)))
     return y.reshape(*x.shape[:-1], packed.shape[0])
 
 
@@ -265,4 +268,6 @@ def _rows(x: Tensor, packed: Tensor, k: int) -> Tensor:
         raise PackingError(
             f"weight: shape {tuple(packed.shape)} and K = {k} do not fit activations {tuple(x.shape)}"
         )
+    if not x.is_floating_point():
+        raise PackingError(f"activation: expected floating-point numbers, got {x.dtype}")
     return x.reshape(-1, k)

@@ -14,7 +14,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from ternary_kernels.packing import BLOCK, PLANES, PackingError
+from ternary_kernels.packing import BLOCK, PackingError
 
 
 class ScaleConvention(StrEnum):
@@ -69,9 +69,8 @@ def multiplicative(scale: Tensor, convention: ScaleConvention, name: str = "weig
     return reciprocal
 
 
-def per_row(scale: Tensor, packed: Tensor, name: str = "weight_scale") -> Tensor:
-    """The float32 scale that a kernel may read: [N] or [N, ceil(K / 128)] beside packed [N, width], contiguous."""
-    rows, groups = packed.shape[0], packed.shape[1] * PLANES // BLOCK
+def per_row(scale: Tensor, rows: int, groups: int, name: str = "weight_scale") -> Tensor:
+    """The scale that a kernel may read: float32 [rows] or [rows, groups], contiguous. Refuses any other."""
     if scale.dtype != torch.float32 or tuple(scale.shape) not in ((rows,), (rows, groups)):
         raise PackingError(
             f"{name}: expected float32 ({rows},) or ({rows}, {groups}), got {scale.dtype} {tuple(scale.shape)}"
