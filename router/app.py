@@ -51,7 +51,8 @@ from router.settings import Settings
 from router.settle import Settler
 from router.snapshot import Snapshots
 from router.spend_history import HttpSpendHistory
-from router.spool import Spool, SpoolingLedger
+from router.spool import Spool
+from router.spooling_ledger import SpoolingLedger
 from router.telemetry import SERVICE_NAME, Telemetry
 from router.upstreams import Upstreams
 

@@ -13,13 +13,11 @@ from datetime import UTC, datetime
 from contracts.grant import Grant
 from contracts.pricing import Tokens
 from contracts.usage_event import UsageEvent
+from router.passing_ledger import PassingLedger
 from router.ports import (
-    Balance,
     ExtendOutcome,
     Headroom,
-    Ledger,
     LedgerUnavailableError,
-    Overdue,
     PricedAmount,
     Refused,
     Reservation,
@@ -34,11 +32,10 @@ def utc_now() -> datetime:
 
 
 @dataclass(slots=True)
-class BoundedLedger:
+class BoundedLedger(PassingLedger):
     """Limits other than the allowance are not checked while the ledger is away. The router's own clock dates the
     calls that are let through, because no other is to be had."""
 
-    ledger: Ledger
     allowance_nano_usd: int
     now: Callable[[], datetime] = utc_now
     _lent: dict[str, int] = field(default_factory=dict)
@@ -70,22 +67,10 @@ class BoundedLedger:
         self._return(reservation.call_id, event.organization_id, event.cost_nano_usd)
         return await self.ledger.settle(reservation, event)
 
-    async def replay(self, event: UsageEvent) -> SettleOutcome:
-        return await self.ledger.replay(event)
-
     async def release(self, call_id: str, grant: Grant) -> None:
         """Also towards the real ledger: it may have reserved without being heard."""
         self._return(call_id, grant.organization_id, 0)
         await self.ledger.release(call_id, grant)
-
-    async def overdue(self, shard: int, limit: int) -> list[Overdue]:
-        return await self.ledger.overdue(shard, limit)
-
-    async def reap(self, overdue: Overdue, event: UsageEvent) -> bool:
-        return await self.ledger.reap(overdue, event)
-
-    async def balances(self, grant: Grant) -> list[Balance]:
-        return await self.ledger.balances(grant)
 
     def _lend(self, call_id: str, organization_id: str, amount_nano_usd: int) -> bool:
         lent = self._lent.get(organization_id, 0) + amount_nano_usd

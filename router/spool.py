@@ -16,20 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
-from contracts.grant import Grant
-from contracts.pricing import Tokens
 from contracts.usage_event import MalformedEventError, UsageEvent, decode, encode
-from router.ports import (
-    Balance,
-    ExtendOutcome,
-    Ledger,
-    LedgerUnavailableError,
-    Overdue,
-    Refused,
-    Reservation,
-    ReserveRequest,
-    SettleOutcome,
-)
+from router.ports import LedgerUnavailableError
 
 LARGEST_SPOOL_BYTES: Final = 256 * 1024 * 1024
 UNREADABLE: Final = "unreadable.jsonl"
@@ -145,41 +133,3 @@ def _lock(file: IO[bytes]) -> bool:
     except OSError:
         return False
     return True
-
-
-@dataclass(slots=True)
-class SpoolingLedger:
-    """A Ledger whose settlements survive its absence; everything else is passed on."""
-
-    ledger: Ledger
-    spool: Spool
-
-    async def reserve(self, request: ReserveRequest) -> Reservation | Refused:
-        return await self.ledger.reserve(request)
-
-    async def extend(
-        self, reservation: Reservation, counted: Tokens, more_nano_usd: int = 0, more_tokens: int = 0
-    ) -> ExtendOutcome:
-        return await self.ledger.extend(reservation, counted, more_nano_usd, more_tokens)
-
-    async def settle(self, reservation: Reservation, event: UsageEvent) -> SettleOutcome:
-        try:
-            return await self.ledger.settle(reservation, event)
-        except LedgerUnavailableError:
-            await self.spool.append(event)
-            return SettleOutcome.SPOOLED
-
-    async def replay(self, event: UsageEvent) -> SettleOutcome:
-        return await self.ledger.replay(event)
-
-    async def release(self, call_id: str, grant: Grant) -> None:
-        await self.ledger.release(call_id, grant)
-
-    async def overdue(self, shard: int, limit: int) -> list[Overdue]:
-        return await self.ledger.overdue(shard, limit)
-
-    async def reap(self, overdue: Overdue, event: UsageEvent) -> bool:
-        return await self.ledger.reap(overdue, event)
-
-    async def balances(self, grant: Grant) -> list[Balance]:
-        return await self.ledger.balances(grant)

@@ -12,7 +12,8 @@ from router.duties.reap import Reaper
 from router.duties.replay import Replay
 from router.memory_ledger import MemoryLedger
 from router.ports import Reservation, SettleOutcome
-from router.spool import UNREADABLE, Spool, SpoolingLedger, SpoolRefusedError
+from router.spool import UNREADABLE, Spool, SpoolRefusedError
+from router.spooling_ledger import SpoolingLedger
 from tests.ledger.calls import Clock, event, grant, request
 from tests.ledger.flaky import FlakyLedger
 
