@@ -50,7 +50,9 @@ class Deps:
 def create_app(settings: Settings, deps: Deps | None = None) -> FastAPI:
     """An app whose lifespan opens and closes what it uses."""
     deps = deps or Deps()
-    client = httpx2.AsyncClient(base_url=settings.org_service_url, timeout=settings.org_service_timeout_seconds)
+    client = httpx2.AsyncClient(
+        base_url=settings.org_service_url, timeout=settings.org_service_timeout_seconds, trust_env=False
+    )
     telemetry = deps.telemetry or Telemetry.to(settings.traces_endpoint, SERVICE_NAME)
     services = _services(settings, deps, client, telemetry)
 
