@@ -16,7 +16,7 @@ from bench.report import COLUMNS, Peaks, Row, Stamp, rates, table, write_csv
 from bench.statistics import Spread, clearly_faster, gigabytes_per_second, least_bytes, spread, teraops
 from bench.timing import Timed as TimedCall
 from bench.timing import copies_for, interleaved
-from bench.tune import candidates, pick
+from bench.tune import BUCKETS, candidates, first_of, pick
 from ternary_kernels.offline import DEVICES
 from ternary_kernels.packing import CODE_SLACK
 
@@ -103,6 +103,12 @@ def test_only_our_own_kernels_are_held_to_the_bits() -> None:
 def test_every_goal_is_measured() -> None:
     measured = {(layer.n, layer.k) for layer in shapes.LAYERS}
     assert all((goal.n, goal.k) in measured and goal.m in shapes.TOKENS for goal in shapes.H100_GOALS)
+
+
+def test_a_winner_speaks_for_the_tokens_since_the_measurement_before() -> None:
+    """A winner at 8192 tokens says nothing about one token, where the default may have won."""
+    spoken_for = [m for size in BUCKETS for m in range(first_of(size), size + 1)]
+    assert spoken_for == list(range(1, BUCKETS[-1] + 1))
 
 
 @pytest.mark.parametrize("m", [1, 3, 16, 256, 4096])

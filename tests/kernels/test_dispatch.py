@@ -28,7 +28,8 @@ TILED = Plan(Kernel.SKINNY, {"BN": 64, "BM": 16, "BK": 128, "SPLITS": 2}, warps=
 
 
 def table(device: str = "H100") -> Table:
-    winners = (Winner(8192, 8192, 4, TILED), Winner(8192, 8192, 16, Plan(Kernel.GEMV, {"ROWS": 8, "STEP": 32}, 4)))
+    gemv = Plan(Kernel.GEMV, {"ROWS": 8, "STEP": 32}, 4)
+    winners = (Winner(8192, 8192, 3, 4, TILED), Winner(8192, 8192, 5, 16, gemv))
     return Table(device, {"triton": "3.9.0"}, "2026-01-01T00:00:00Z", winners)
 
 
@@ -46,7 +47,9 @@ def test_devices_without_tensor_memory_access_get_the_plain_product(capability: 
     assert default_plan(1024, 8192, 8192, device).kernel is Kernel.PREFILL
 
 
-def test_a_measured_winner_holds_up_to_its_m_and_for_its_shape_only() -> None:
+def test_a_measured_winner_holds_for_its_range_of_m_and_its_shape_only() -> None:
+    for m in (1, 2):
+        assert choose(m, 8192, 8192, H100, [table()]) == default_plan(m, 8192, 8192, H100), "the default won here"
     assert choose(3, 8192, 8192, H100, [table()]) == TILED
     assert choose(5, 8192, 8192, H100, [table()]).kernel is Kernel.GEMV
     assert choose(17, 8192, 8192, H100, [table()]) == default_plan(17, 8192, 8192, H100)

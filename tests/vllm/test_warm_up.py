@@ -7,7 +7,7 @@ from ternary_kernels.dispatch import Device, Kernel, Plan, Table, Winner, choose
 from ternary_kernels.vllm_plugin.warm_up import first_uses
 
 H100 = Device("NVIDIA H100 80GB HBM3", 90, 132, 232_448)
-MEASURED = Table(H100.name, winners=(Winner(3840, 2560, 96, Plan(Kernel.SKINNY, {"BM": 96}, 4)),))
+MEASURED = Table(H100.name, winners=(Winner(3840, 2560, 1, 96, Plan(Kernel.SKINNY, {"BM": 96}, 4)),))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(3840, 2560), (2560, 6912), (57344, 8192)])

@@ -57,7 +57,12 @@ def winner(n: int, k: int, m: int, rounds: int, cache_bytes: int) -> Winner | No
     }
     times = [spread(samples) for samples in interleaved(entries, rounds).values()]
     chosen = pick(times)
-    return Winner(n, k, m, right[chosen - 1]) if chosen else None
+    return Winner(n, k, first_of(m), m, right[chosen - 1]) if chosen else None
+
+
+def first_of(m: int) -> int:
+    """The smallest number of tokens that a measurement at `m` speaks for."""
+    return max((size + 1 for size in BUCKETS if size < m), default=1)
 
 
 def pick(times: list[Spread]) -> int:

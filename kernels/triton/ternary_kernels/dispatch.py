@@ -51,10 +51,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Winner:
-    """A measured row: `plan` won at (n, k) for m up to and including `m_max`."""
+    """A measured row: `plan` won at (n, k) for m from `m_min` to `m_max`, both included."""
 
     n: int
     k: int
+    m_min: int
     m_max: int
     plan: Plan
 
@@ -68,13 +69,13 @@ class Table:
 
 
 def choose(m: int, n: int, k: int, device: Device, tables: Iterable[Table] = ()) -> Plan:
-    """The plan for y[m, n] = x[m, k] W[n, k]: the measured winner with the smallest m_max >= m, or the default."""
+    """The plan for y[m, n] = x[m, k] W[n, k]: the winner whose range of m holds it, or the default."""
     rows = [
         winner
         for table in tables
         if table.device == device.name
         for winner in table.winners
-        if (winner.n, winner.k) == (n, k) and m <= winner.m_max
+        if (winner.n, winner.k) == (n, k) and winner.m_min <= m <= winner.m_max
     ]
     if rows:
         return min(rows, key=lambda winner: winner.m_max).plan
@@ -133,6 +134,7 @@ def parse_table(text: str) -> Table:
         Winner(
             n=int(row["n"]),
             k=int(row["k"]),
+            m_min=int(row["m_min"]),
             m_max=int(row["m_max"]),
             plan=Plan(Kernel(row["kernel"]), dict(row["tile"]), int(row["warps"]), int(row["stages"])),
         )
@@ -147,6 +149,7 @@ def render_table(table: Table) -> str:
         {
             "n": winner.n,
             "k": winner.k,
+            "m_min": winner.m_min,
             "m_max": winner.m_max,
             "kernel": winner.plan.kernel.value,
             "tile": dict(winner.plan.tile),
