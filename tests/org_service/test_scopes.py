@@ -15,6 +15,7 @@ UNSCOPED = {"catalog", "orgs", "resolve"}
 
 WITHOUT_A_ROOM = {
     *("authenticate.py", "bootstrap.py", "db.py", "outbox.py", "relay.py"),
+    "last_use.py",  # of two rooms at once, each use scoped to the organization that it names
     "paging.py",  # runs the queries that repositories hand it
     "catalog/names.py",
 }
