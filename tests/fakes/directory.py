@@ -8,8 +8,9 @@ from typing import Any
 
 from contracts.api_key import KeyKind, digest, generate
 from contracts.catalog import Capabilities, Catalog, Model, Price, Upstream
-from contracts.grant import Grant, Level, LevelKind, OwnerKind, Refusal
-from router.ports import DirectoryUnavailableError
+from contracts.change import Change, ChangeKind
+from contracts.grant import Grant, Level, LevelKind, OwnerKind
+from router.memory_key_directory import MemoryKeyDirectory
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 PRICE = Price(
@@ -20,26 +21,12 @@ PRICE = Price(
 )
 
 
-@dataclass
-class MemoryDirectory:
-    grants: dict[str, Grant | Refusal] = field(default_factory=dict)
-    revoked: set[str] = field(default_factory=set)
-    down: bool = False
-    last_used_at: dict[str, datetime] = field(default_factory=dict)
+class KeysOfTheTest(MemoryKeyDirectory):
+    """The directory's twin, and a tenant for each key that is issued."""
 
-    async def find(self, key_hash: str) -> Grant | Refusal:
-        if self.down:
-            raise DirectoryUnavailableError
-        found = self.grants.get(key_hash, Refusal.UNKNOWN)
-        if isinstance(found, Grant) and found.key_id in self.revoked:
-            return Refusal.REVOKED
-        return found
-
-    def is_live(self, grant: Grant) -> bool:
-        return grant.key_id not in self.revoked
-
-    def used(self, grant: Grant, at: datetime) -> None:
-        self.last_used_at[grant.key_id] = at
+    def __init__(self) -> None:
+        super().__init__()
+        self.grants: list[Grant] = []
 
     def issue(self, name: str = "1", **changes: Any) -> str:
         """A new key's secret. `changes` go into its grant; `levels` maps a kind to that level's limits."""
@@ -60,8 +47,13 @@ class MemoryDirectory:
             "levels": tuple(levels),
         }
         secret = generate(KeyKind.USER)
-        self.grants[digest(secret)] = Grant(**{**grant, **changes})
+        self.grants.append(Grant(**{**grant, **changes}))
+        self.put(digest(secret), self.grants[-1])
         return secret
+
+    def revoke(self, secret: str) -> None:
+        """As the change feed tells it."""
+        self.apply(Change(kind=ChangeKind.KEY_REVOKED, key_hash=digest(secret)))
 
 
 @dataclass

@@ -14,7 +14,6 @@ import httpx2
 import pytest
 from openai import AsyncOpenAI
 
-from contracts.grant import Grant
 from contracts.topology import SHARD_COUNT
 from contracts.usage_event import UsageEvent, decode
 from router.app import Deps, RouterApp, create_app
@@ -23,7 +22,7 @@ from router.memory_ledger import MemoryLedger
 from router.ports import Balance
 from router.settings import Settings
 from router.telemetry import Telemetry
-from tests.fakes.directory import MemoryCatalog, MemoryDirectory
+from tests.fakes.directory import KeysOfTheTest, MemoryCatalog
 from tests.fakes.serving import served
 from tests.fakes.upstream import FakeUpstream
 
@@ -44,7 +43,7 @@ class House:
     url: str
     app: RouterApp
     ledger: MemoryLedger
-    directory: MemoryDirectory
+    directory: KeysOfTheTest
     catalog: MemoryCatalog
     upstream: FakeUpstream
     spare: FakeUpstream
@@ -102,8 +101,7 @@ class House:
 
     async def busy(self) -> list[str]:
         """What is still held somewhere."""
-        grants = [grant for grant in self.directory.grants.values() if isinstance(grant, Grant)]
-        balances = [balance for grant in grants for balance in await self.ledger.balances(grant)]
+        balances = [balance for grant in self.directory.grants for balance in await self.ledger.balances(grant)]
         held = [f"{owed}" for owed in balances if owed.slots or is_reserved(owed)]
         held += [f"open call {call.admission.reservation.call_id}" for call in self.app.open_calls]
         served_calls = [*self.upstream.calls, *self.spare.calls]
@@ -138,7 +136,7 @@ def telemetry() -> Telemetry:
 async def house(
     router_settings: dict[str, Any], ledger: MemoryLedger, telemetry: Telemetry
 ) -> AsyncIterator[House]:
-    upstream, spare, directory = FakeUpstream(), FakeUpstream(), MemoryDirectory()
+    upstream, spare, directory = FakeUpstream(), FakeUpstream(), KeysOfTheTest()
     log = io.StringIO()
     async with contextlib.AsyncExitStack() as stack:
         first, _ = await stack.enter_async_context(served(upstream, lifespan=False))

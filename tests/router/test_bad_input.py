@@ -56,7 +56,7 @@ async def test_who_is_unknown_gets_401(ready_house: House, authorization: str | 
 
 
 async def test_a_wrong_checksum_is_refused_without_asking_the_directory(ready_house: House) -> None:
-    ready_house.directory.down = True
+    ready_house.directory.available = False
     secret = generate(KeyKind.USER)
     wrong = secret[:-1] + ("a" if secret[-1] != "a" else "b")
     reply = await ready_house.post(CHAT, headers={"authorization": f"Bearer {wrong}"})
@@ -65,7 +65,7 @@ async def test_a_wrong_checksum_is_refused_without_asking_the_directory(ready_ho
 
 async def test_revoked_and_expired_keys_get_the_answer_of_an_unknown_one(ready_house: House) -> None:
     expired = ready_house.directory.issue("2", expires_at=datetime.now(UTC) - timedelta(seconds=1))
-    ready_house.directory.revoked.add("key_1")
+    ready_house.directory.revoke(ready_house.key)
     replies = [
         await ready_house.post(CHAT, headers={"authorization": f"Bearer {key}"})
         for key in (ready_house.key, expired, generate(KeyKind.USER))
@@ -93,7 +93,7 @@ async def test_ones_own_headers_are_accepted(ready_house: House) -> None:
 
 
 async def test_without_a_directory_unknown_keys_get_503_never_401(ready_house: House) -> None:
-    ready_house.directory.down = True
+    ready_house.directory.available = False
     reply = await ready_house.post(CHAT)
     assert reply.status_code == 503
     assert "retry-after" in reply.headers

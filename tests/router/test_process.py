@@ -19,7 +19,7 @@ import redis.asyncio
 from contracts.catalog import Catalog
 from contracts.grant import Resolution
 from tern.stack.process import Part, free_port, spawn
-from tests.fakes.directory import MemoryCatalog, MemoryDirectory
+from tests.fakes.directory import KeysOfTheTest, MemoryCatalog
 from tests.fakes.serving import served
 from tests.fakes.upstream import FakeUpstream
 from tests.router.conftest import MESSAGES
@@ -33,7 +33,7 @@ GRACE_SECONDS = 6
 class FakeOrg:
     """Answers what the router asks org_service."""
 
-    directory: MemoryDirectory
+    directory: KeysOfTheTest
     catalog: MemoryCatalog
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -62,7 +62,7 @@ class Running:
 async def running(
     tmp_path: Path, redis_server_url: str, redis_client: redis.asyncio.Redis
 ) -> AsyncIterator[Running]:
-    upstream, directory, port = FakeUpstream(), MemoryDirectory(), free_port()
+    upstream, directory, port = FakeUpstream(), KeysOfTheTest(), free_port()
     async with served(upstream, lifespan=False) as (upstream_url, _):
         catalog = MemoryCatalog([f"{upstream_url}/v1"])
         for traits in ("tokens-3", "tokens-60+pace-30", "tokens-500+pace-50"):

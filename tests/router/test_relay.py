@@ -156,7 +156,7 @@ async def test_a_stream_of_a_revoked_key_ends_at_the_next_heartbeat(house: House
         async for piece in reply.aiter_text():
             text += piece
             if text.count("word") == 5:
-                house.directory.revoked.add("key_1")
+                house.directory.revoke(house.key)
     *_, last, error, done = frames(text)
     assert (last["choices"][0]["finish_reason"], error["error"]["code"]) == ("length", "invalid_api_key")
     assert done == "[DONE]"
