@@ -25,9 +25,6 @@ MINE: Final = "0"
 CLAIM_COUNT: Final = 100
 REASON_LENGTH: Final = 1000
 
-Receipt = tuple[int, bytes]
-"""Shard and stream id."""
-
 
 class OutboxSource:
     """A consumer in the outbox's group. `name` must be its own: readers of one name share what is pending."""

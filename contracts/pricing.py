@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
-
 from contracts.catalog import Price
 from contracts.wire import Wire
 
@@ -83,9 +80,3 @@ def upper_bound_nano_usd(input_tokens: int, output_tokens: int, price: Price) ->
     dearest_output = max(price.output_nano_usd_per_million, price.reasoning_output_nano_usd_per_million or 0)
     scaled = input_tokens * dearest_input + output_tokens * dearest_output
     return _rounded_half_up(scaled)
-
-
-def price_in_force(prices: Iterable[Price], at: datetime) -> Price | None:
-    """The latest price whose `effective_from` is not after `at`; None where there is none."""
-    in_force = [price for price in prices if price.effective_from <= at]
-    return max(in_force, key=lambda price: price.effective_from, default=None)

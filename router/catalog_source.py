@@ -1,4 +1,4 @@
-"""The catalog that this replica routes and charges by, and its twin in memory."""
+"""The catalog that this replica routes and charges by."""
 
 from __future__ import annotations
 
@@ -23,20 +23,3 @@ class OrgCatalogSource:
         self.is_loaded = True
         if catalog != self._catalog:
             self._catalog = catalog
-
-
-class MemoryCatalogSource:
-    """The catalog is what was put last."""
-
-    def __init__(self, catalog: Catalog | None = None) -> None:
-        self._catalog = catalog or Catalog()
-        self.is_loaded = True
-
-    def snapshot(self) -> Catalog:
-        return self._catalog
-
-    def put(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-
-    async def refresh(self) -> None:
-        """Nothing to fetch."""

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.catalog import Price
-from contracts.pricing import Tokens, cost_nano_usd, price_in_force, upper_bound_nano_usd
+from contracts.pricing import Tokens, cost_nano_usd, upper_bound_nano_usd
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 RATES = st.integers(0, 10**12)
@@ -57,10 +57,3 @@ def test_the_upper_bound_is_never_below_the_cost(
     )
     at = price(r_in, r_out, cached, reasoning)
     assert cost_nano_usd(tokens, at) <= upper_bound_nano_usd(inp, out, at)
-
-
-def test_the_price_in_force_is_the_latest_that_has_begun() -> None:
-    old, new = price(1, 1, at=NOON - timedelta(days=1)), price(2, 2, at=NOON)
-    assert price_in_force((new, old), NOON) is new
-    assert price_in_force((new, old), NOON - timedelta(microseconds=1)) is old
-    assert price_in_force((new, old), NOON - timedelta(days=2)) is None

@@ -11,7 +11,6 @@ import pytest
 
 from tests.demo.reading import MODEL
 
-IMAGE = {"type": "image_url", "image_url": {"url": "x"}}
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello"}]}
 
 
