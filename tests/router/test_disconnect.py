@@ -122,5 +122,3 @@ async def test_every_cut_stream_is_metered_at_what_was_sent_for_it(house: House)
     assert sum(by_id.values()) > 0
     metered = {event.event_id: event.tokens.output for event in events}
     assert {call: (sent, metered.get(call)) for call, sent in by_id.items() if metered.get(call, 0) != sent} == {}
-
-

@@ -88,5 +88,3 @@ async def test_a_probe_ejects_readmits_and_reads_the_load(house: House, load: in
     await probe.probe_all()
     assert state.healthy
     assert state.load == (load or 0)
-
-
