@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -12,13 +13,19 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts.log_line import say
-from org_service.errors import TooLargeError, envelope
+from org_service.errors import ApiError, BodyTimeoutError, TooLargeError, envelope
 from org_service.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 _VERSION: Final = b"2020-10-01"
 _NO_ROUTE: Final = "unknown"
+_GONE: Final = 499
+_LAST: Final = (b"connection", b"close")
+
+
+class ClientGoneError(Exception):
+    """The client left before its request was complete: nothing of it is done, and nobody is answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,7 @@ class Edge:
     app: ASGIApp
     metrics: Metrics
     max_body_bytes: int
+    body_seconds: float = 30.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -35,12 +43,12 @@ class Edge:
             return
         exchange = _Exchange(scope, send)
         try:
-            body = await _read_body(scope, receive, self.max_body_bytes)
-            if body is None:
-                error = TooLargeError(f"The body is longer than {self.max_body_bytes} bytes.")
-                await exchange.refuse(error.status, envelope(error.message, error.type, error.code))
-            else:
-                await self.app(scope, _replay(body, receive), exchange.send)
+            body = await self._body(scope, receive)
+            await self.app(scope, _replay(body, receive), exchange.send)
+        except ApiError as error:
+            await exchange.refuse(error.status, envelope(error.message, error.type, error.code), _LAST)
+        except ClientGoneError:
+            exchange.status = _GONE
         except Exception as error:  # noqa: BLE001 - the ASGI edge: a bug is answered, and told in the log
             say(log, logging.ERROR, "request_failed", raised=error, request_id=exchange.request_id)
             if exchange.status == 0:
@@ -48,6 +56,14 @@ class Edge:
                 await exchange.refuse(500, envelope(message, "server_error", None))
         finally:
             exchange.record(self.metrics)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body; raises TooLargeError, BodyTimeoutError, ClientGoneError."""
+        try:
+            async with asyncio.timeout(self.body_seconds):
+                return await _read_body(scope, receive, self.max_body_bytes)
+        except TimeoutError:
+            raise BodyTimeoutError("The request body did not arrive in time.") from None
 
 
 class _Exchange:
@@ -77,10 +93,14 @@ class _Exchange:
             headers.append((b"openai-organization", organization_id.encode()))
         return headers
 
-    async def refuse(self, status: int, body: dict[str, Any]) -> None:
+    async def refuse(self, status: int, body: dict[str, Any], *further: tuple[bytes, bytes]) -> None:
         """An answer without the app."""
         payload = json.dumps(body).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(payload)).encode()),
+            *further,
+        ]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": payload})
 
@@ -103,21 +123,22 @@ class _Exchange:
         )
 
 
-async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
-    """The whole body; None when it is too long. Administration bodies are small."""
+async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Administration bodies are small."""
     declared = dict(scope["headers"]).get(b"content-length", b"0")
+    body, more = b"", True
+    too_large = TooLargeError(f"The body is longer than {limit} bytes.")
     if declared.isdigit() and int(declared) > limit:
-        return None
-    chunks, length = [], 0
-    while True:
+        raise too_large
+    while more:
         message = await receive()
-        chunk = message.get("body", b"")
-        chunks.append(chunk)
-        length += len(chunk)
-        if length > limit:
-            return None
-        if not message.get("more_body", False):
-            return b"".join(chunks)
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > limit:
+            raise too_large
+    return body
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

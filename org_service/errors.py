@@ -6,6 +6,7 @@
     ├── ForbiddenError       403   the caller may not do this to anything
     ├── NotFoundError        404   absent, or somebody else's: the two look the same
     ├── ConflictError        409   never worth a retry: x-should-retry: false
+    ├── BodyTimeoutError     408
     ├── TooLargeError        413
     └── UnavailableError     503   the database is away
 
@@ -64,6 +65,11 @@ class ConflictError(ApiError):
     status = 409
     code = "conflict"
     headers: ClassVar[Mapping[str, str]] = {"x-should-retry": "false"}
+
+
+class BodyTimeoutError(ApiError):
+    status = 408
+    code = "request_timeout"
 
 
 class TooLargeError(ApiError):

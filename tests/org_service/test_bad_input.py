@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
+from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from org_service.edge import Edge
+from org_service.metrics import Metrics
 from tests.org_service.conftest import Running
 
 PROJECTS = "/v1/organization/projects"
@@ -147,3 +151,38 @@ async def test_no_body_whatever_is_a_500(org: Running, body: Any) -> None:
     assert reply.status_code in (200, 400, 404), reply.text
     if reply.status_code != 200:
         check_envelope(reply)
+
+
+def half_of(body: bytes, admin_key: str) -> bytes:
+    """A request whose body is complete as JSON, and shorter than it says."""
+    head = f"POST {PROJECTS} HTTP/1.1\r\nauthorization: Bearer {admin_key}\r\ncontent-type: application/json"
+    return head.encode() + b"\r\ncontent-length: %d\r\n\r\n" % (len(body) + 9) + body
+
+
+async def test_a_request_whose_client_left_before_its_end_is_not_done(org: Running) -> None:
+    host, _, port = org.url.removeprefix("http://").partition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(half_of(b'{"name":"half"}', org.installation.admin_key or ""))
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    await asyncio.sleep(0.2)
+    async with org.http() as http:
+        assert "half" not in (await http.get(PROJECTS)).text
+
+
+async def test_a_body_that_does_not_arrive_gets_408() -> None:
+    """Also from somebody who showed no key: the connection is not his for ever."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        await asyncio.sleep(60)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    edge = Edge(FastAPI(), Metrics(), max_body_bytes=100, body_seconds=0.05)
+    await edge({"type": "http", "method": "POST", "path": PROJECTS, "headers": []}, receive, send)
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]
+    assert json.loads(sent[1]["body"])["error"]["code"] == "request_timeout"
