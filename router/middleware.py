@@ -60,7 +60,7 @@ class Edge:
         if named := exchange.headers.get(b"x-client-request-id"):
             fields["client_request_id"] = named[:128].decode("latin-1")
         fields["duration_ms"] = round((time.monotonic() - exchange.started_at) * 1000, 2)
-        self._log.info("call", request_id=exchange.call_id, path=exchange.route, status=exchange.status, **fields)
+        self._log.info("call", request_id=exchange.call_id, route=exchange.route, status=exchange.status, **fields)
 
 
 def new_call_id() -> str:
