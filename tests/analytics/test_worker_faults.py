@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,20 @@ def _process_settings(database_url: str, arrival: Any) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def _held_up_at(database_url: str, count: int) -> Iterator[None]:
+    """Whoever wants to record more than `count` events waits in the middle of its transaction until the end."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            f"""CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF (SELECT count(*) FROM usage_events) >= {count} THEN PERFORM pg_advisory_xact_lock(1); END IF;
+            RETURN NULL; END $$"""
+        )
+        connection.execute("CREATE TRIGGER held_up BEFORE INSERT ON usage_events EXECUTE FUNCTION hold_up()")
+        connection.execute("SELECT pg_advisory_lock(1)")
+        yield
+
+
 @pytest.mark.faults
 async def test_a_worker_killed_in_the_middle_of_its_work_loses_and_doubles_nothing(
     arrival: Any, make_event: Any, usage_database_url: str, encoded: Any, books: Any, eventually: Any
@@ -92,13 +107,19 @@ async def test_a_worker_killed_in_the_middle_of_its_work_loses_and_doubles_nothi
     events = [make_event(owner_id=f"user_{n % 5}", cost_nano_usd=n + 1) for n in range(3000)]
     for start in range(0, len(events), 20):
         await arrival.send(encoded(events[start : start + 20]))
-    with folder("worker") as directory:
-        for fraction in (0.05, 0.3, 0.6):
+    with folder("worker") as directory, ExitStack() as started:
+
+        def start() -> Part:
             worker = _start_worker(directory, _process_settings(usage_database_url, arrival))
-            await eventually(lambda enough=fraction: books.total()["requests"] >= enough * len(events))
-            worker.kill()
-        assert books.total()["requests"] < len(events), "the last kill came too late to mean anything"
-        last = _start_worker(directory, _process_settings(usage_database_url, arrival))
+            started.callback(worker.stop)
+            return worker
+
+        with _held_up_at(usage_database_url, 2000):
+            for count in (150, 900, 2000):
+                worker = start()
+                await eventually(lambda enough=count: books.total()["requests"] >= enough)
+                worker.kill()
+        last = start()
         await eventually(lambda: books.total()["requests"] >= len(events), timeout_seconds=60)
         last.stop()
         assert last.process.returncode == 0, last.log_tail()
@@ -113,8 +134,9 @@ async def test_a_worker_process_says_whether_it_is_ready_and_how_far_behind(
 ) -> None:
     settings = _process_settings(usage_database_url, outbox)
     await outbox.send(encoded([make_event()]))
-    with folder("worker") as directory:
+    with folder("worker") as directory, ExitStack() as started:
         worker = _start_worker(directory, settings)
+        started.callback(worker.stop)
         await eventually(lambda: books.total()["requests"] == 1)
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{settings['worker_listen_port']}") as client:
             assert (await client.get("/health")).status_code == 200

@@ -60,11 +60,12 @@ class Template:
 
 
 @pytest.fixture(scope="session")
-def template(postgres_server_url: str) -> Template:
+def template(postgres_server_url: str) -> Iterator[Template]:
     name = f"org_template_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(postgres_server_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
-    return Template(name, asyncio.run(_install(_address(postgres_server_url, name))))
+        yield Template(name, asyncio.run(_install(_address(postgres_server_url, name))))
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 async def _install(database_url: str) -> Installation:
@@ -81,9 +82,8 @@ def installed_url(postgres_server_url: str, template: Template) -> Iterator[str]
     """A copy of the template, dropped afterwards."""
     name = f"org_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(postgres_server_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template.name}"')
-    yield _address(postgres_server_url, name)
-    with psycopg.connect(postgres_server_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template.name}" STRATEGY file_copy')
+        yield _address(postgres_server_url, name)
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
