@@ -1,14 +1,30 @@
-"""The shape that all peers share: one command on the gateway's core that listens on a port."""
+"""What all peers share: a pinned version, and one command on the gateway's core that listens on a port."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.contenders.contract import Site, Standing
+from benchmarks.contenders.environment import install_from_pip, pinned_version
 from benchmarks.load import Target
 from benchmarks.process import listening, pinned
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Comes from pip at its pinned version; one that comes from elsewhere says so."""
+
+    name: str
+
+    @property
+    def version(self) -> str:
+        return pinned_version(self.name)
+
+    def install(self, home: Path) -> None:
+        install_from_pip(self.name, home)
 
 
 @contextmanager

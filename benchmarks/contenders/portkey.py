@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.contenders.contract import Site, Standing
-from benchmarks.contenders.environment import install_from_npm, pinned_version
-from benchmarks.contenders.peer import standing_peer
+from benchmarks.contenders.environment import install_from_npm
+from benchmarks.contenders.peer import Peer, standing_peer
 from benchmarks.load import Target
 from benchmarks.upstream import MODEL
 from tern.stack.process import free_port
@@ -19,12 +19,8 @@ PACKAGE = "@portkey-ai/gateway"
 
 
 @dataclass(frozen=True)
-class Portkey:
+class Portkey(Peer):
     name: str = "portkey"
-
-    @property
-    def version(self) -> str:
-        return pinned_version(self.name)
 
     def install(self, home: Path) -> None:
         install_from_npm(self.name, home)

@@ -8,23 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.contenders.contract import Site, Standing
-from benchmarks.contenders.environment import install_from_pip, pinned_version
-from benchmarks.contenders.peer import standing_peer
+from benchmarks.contenders.peer import Peer, standing_peer
 from benchmarks.load import Target
 from benchmarks.upstream import MODEL
 from tern.stack.process import free_port
 
 
 @dataclass(frozen=True)
-class SglangRouter:
+class SglangRouter(Peer):
     name: str = "sglang-router"
-
-    @property
-    def version(self) -> str:
-        return pinned_version(self.name)
-
-    def install(self, home: Path) -> None:
-        install_from_pip(self.name, home)
 
     @contextmanager
     def start(self, site: Site) -> Iterator[Standing]:
