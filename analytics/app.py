@@ -129,7 +129,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         failure: errors.ApiError = errors.MethodNotAllowedError(f"Not allowed to {url}.")
     elif error.status_code == 404:
-        failure = errors.UnknownUrlError(f"Invalid URL ({url})")
+        failure = errors.UnknownUrlError(f"Unknown request URL: {url}.")
     else:
         failure = errors.InternalError(str(error.detail))
         failure.status = error.status_code
