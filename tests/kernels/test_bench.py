@@ -6,19 +6,25 @@ import csv
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bench import shapes
+import torch
+from bench import gate, shapes
 from bench.contenders import contenders
-from bench.problem import Contender
+from bench.problem import Contender, Linear, Problem
 from bench.report import COLUMNS, Peaks, Row, Stamp, rates, table, write_csv
 from bench.statistics import Spread, clearly_faster, gigabytes_per_second, least_bytes, spread, teraops
 from bench.timing import Timed as TimedCall
 from bench.timing import copies_for, interleaved
 from bench.tune import BUCKETS, candidates, first_of, pick
+from ternary_kernels import launch
 from ternary_kernels.offline import DEVICES
 from ternary_kernels.packing import CODE_SLACK
+
+from tests.kernels.layers import activations, layer
 
 ROOT = Path(__file__).parents[2]
 SQUARE = shapes.Layer("square", "square", 8192, 8192)
@@ -80,8 +86,52 @@ def test_a_row_carries_its_time_its_rates_and_its_origin(tmp_path: Path) -> None
     assert (first["median_us"], first["device"], first["driver"]) == ("8.00", "H100", "580")
     assert float(first["of_read_bandwidth"]) == pytest.approx(0.7, abs=0.01)
     assert second["median_us"] == "" and second["not_run"] == "humming is not installed"
+    assert (first["read_gbps"], first["int8_peak_teraops"]) == ("3000", "1300.0")
     text = table(rows, {(8192, 8192, 1): 8.0})
-    assert "| 8.00 | 7.90-8.20 | 8.0 |" in text and "not run: humming is not installed" in text
+    assert "| 8.00 | 7.90-8.20 | 0.700 | 8.0 |" in text and "not run: humming is not installed" in text
+
+
+def test_what_was_measured_outlives_a_run_that_breaks(tmp_path: Path) -> None:
+    def rows() -> Iterator[Row]:
+        yield Row(SQUARE, 1, "tern", "kernel", Stamp(), time=Spread(8.0, 7.9, 8.2))
+        raise RuntimeError("the GPU is gone")
+
+    with pytest.raises(RuntimeError):
+        write_csv(tmp_path / "rows.csv", rows())
+    assert "8.00" in (tmp_path / "rows.csv").read_text()
+
+
+def test_the_goals_of_an_h100_stand_beside_no_other_gpu() -> None:
+    assert shapes.goals_of("NVIDIA H100 80GB HBM3")[8192, 8192, 1] == 8.0
+    assert shapes.goals_of("NVIDIA A100-SXM4-80GB") == {}
+
+
+def small_chain(rng: torch.Generator) -> list[Problem]:
+    """The four linears at a size for the interpreter: hidden 128, queries and all 192, feed-forward 160."""
+    shapes_of_four = ((192, 128), (128, 128), (320, 128), (128, 160))
+    made = [layer(n, k, rng) for n, k in shapes_of_four]
+    return [Problem(one.weights, one.packed, one.scale) for one in made]
+
+
+def test_the_gate_takes_our_chain_and_notices_a_wrong_one(rng: torch.Generator) -> None:
+    problems, x = small_chain(rng), activations(2, 128, rng)
+    assert gate.check_chain(x, problems) is None
+    wrong = replace(problems[2], packed=problems[2].packed.flip(0).contiguous())
+    assert str(gate.check_chain(x, [*problems[:2], wrong, problems[3]])).startswith("relative error")
+
+
+def test_a_result_of_ours_that_is_wrong_by_one_bit_is_no_result(rng: torch.Generator) -> None:
+    made = layer(16, 128, rng)
+    problem, x = Problem(made.weights, made.packed, made.scale), activations(2, 128, rng)
+    assert gate.check_ours(problem, x) is None
+    assert "the int32 sums differ" in str(gate.check_ours(replace(problem, weights=-made.weights), x))
+    right = launch.linear(x, made.packed, made.scale, 128, None, None)
+    wrong = right.clone()
+    wrong.view(torch.int16)[1, 3] ^= 1
+    for result, verdict in ((right, None), (wrong, "bits differ")):
+        linear = Linear(lambda x: x, lambda x, result=result: result)
+        ours = Contender("tern", "full", 2, lambda _, linear=linear: linear, lambda: None, exact=True)
+        assert gate.check_contender(ours, problem, x) == verdict
 
 
 def test_a_peer_that_is_not_installed_is_named_with_the_reason() -> None:
@@ -101,7 +151,7 @@ def test_only_our_own_kernels_are_held_to_the_bits() -> None:
 
 
 def test_every_goal_is_measured() -> None:
-    measured = {(layer.n, layer.k) for layer in shapes.LAYERS}
+    measured = {(layer.n, layer.k) for layer in (*shapes.LAYERS, shapes.CHAIN)}
     assert all((goal.n, goal.k) in measured and goal.m in shapes.TOKENS for goal in shapes.H100_GOALS)
 
 

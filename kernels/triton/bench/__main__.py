@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -29,14 +31,24 @@ def main(arguments: list[str]) -> int:
         print("\n".join(failures), file=sys.stderr)
         return 1
     conditions = _conditions(options.rounds)
-    rows = [*run.layer_rows(layers, tokens, conditions), *run.chain_rows(tokens, conditions)]
+    measured = chain(run.layer_rows(layers, tokens, conditions), run.chain_rows(tokens, conditions))
     options.out.mkdir(parents=True, exist_ok=True)
-    report.write_csv(options.out / "rows.csv", rows)
-    goals = {(goal.n, goal.k, goal.m): goal.microseconds for goal in shapes.H100_GOALS}
-    (options.out / "table.md").write_text(f"{conditions.peaks}\n\n" + report.table(rows, goals))
+    rows = report.write_csv(options.out / "rows.csv", _shown(measured))
+    goals = shapes.goals_of(conditions.stamp.device)
+    (options.out / "table.md").write_text(
+        f"{conditions.stamp}\n{conditions.peaks}\n\n" + report.table(rows, goals)
+    )
     if options.write_table:
         _write_table(layers, conditions)
     return 0
+
+
+def _shown(rows: Iterable[report.Row]) -> Iterator[report.Row]:
+    """Each row as it is measured, on stderr: a whole run takes many minutes."""
+    for row in rows:
+        found = f"{row.time.median:.2f} us" if row.time else f"not run: {row.not_run}"
+        print(f"{row.layer.model} {row.layer.name} M={row.m} {row.contender}/{row.mode}: {found}", file=sys.stderr)
+        yield row
 
 
 def _conditions(rounds: int) -> run.Conditions:
@@ -60,6 +72,12 @@ def _write_table(layers: list[shapes.Layer], conditions: run.Conditions) -> None
     (dispatch.CONFIGS / f"{name}.json").write_text(dispatch.render_table(table))
 
 
+def _rounds(text: str) -> int:
+    if (rounds := int(text)) < 5:
+        raise argparse.ArgumentTypeError("a median and its spread need at least 5 rounds")
+    return rounds
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Measure the ternary kernels on this GPU."
@@ -69,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         "--model", action="append", default=[], choices=sorted({row.model for row in shapes.LAYERS})
     )
     parser.add_argument("--m", action="append", type=int, default=[], help="tokens; may be given several times")
-    parser.add_argument("--rounds", type=int, default=30, help="rounds over all contenders per layer and M")
+    parser.add_argument("--rounds", type=_rounds, default=30, help="rounds over all contenders per layer and M")
     parser.add_argument("--write-table", action="store_true", help="tune, and write the winners to configs/")
     return parser
 

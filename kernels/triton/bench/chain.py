@@ -17,31 +17,33 @@ from bench.problem import Contender, Problem
 HIDDEN, QKV, FFN = 2560, 3840, 6912
 SHAPES = ((QKV, HIDDEN), (HIDDEN, HIDDEN), (2 * FFN, HIDDEN), (HIDDEN, FFN))
 EPS = 1e-5
+GATES = ("none", "none", "none", "relu2")  # before each linear, and a norm before every one
+
+
+def layer_copy(number: int) -> list[Problem]:
+    """The four linears of one copy of the layer."""
+    return [Problem.make(n, k, 4 * number + i) for i, (n, k) in enumerate(SHAPES)]
 
 
 def chains(contender: Contender, x: Tensor, copies: int) -> list[Callable[[], Tensor]]:
     """One call per copy of the layer; ours with the fused activation kernel, others with torch's operations."""
-    build = _fused if contender.name == "tern" else _unfused
-    return [
-        build(contender, x, [Problem.make(n, k, 4 * copy + i) for i, (n, k) in enumerate(SHAPES)])
-        for copy in range(copies)
-    ]
+    if contender.name == "tern":
+        return [fused(x, layer_copy(number)) for number in range(copies)]
+    return [_unfused(contender, x, layer_copy(number)) for number in range(copies)]
 
 
-def _fused(contender: Contender, x: Tensor, problems: list[Problem]) -> Callable[[], Tensor]:
-    hidden = torch.ones(HIDDEN, dtype=torch.bfloat16, device="cuda")
-    wide = torch.ones(FFN, dtype=torch.bfloat16, device="cuda")
-    qkv, o, gate_up, down = problems
-
-    def product(codes: launch.PlaneCodes, problem: Problem) -> Tensor:
-        k = problem.shape[1]
-        return launch.linear_quantized(codes, problem.packed, problem.scale, k, torch.bfloat16, None)
+def fused(x: Tensor, problems: list[Problem]) -> Callable[[], Tensor]:
+    """Ours: two launches per linear. Each takes the columns it needs of what the one before left."""
+    norms = [torch.ones(problem.shape[1], dtype=x.dtype, device=x.device) for problem in problems]
 
     def run() -> Tensor:
-        heads = product(launch.quantize(x, norm_weight=hidden, eps=EPS), qkv)[:, :HIDDEN]
-        mixed = product(launch.quantize(heads, norm_weight=hidden, eps=EPS), o)
-        gate, up = product(launch.quantize(mixed, norm_weight=hidden, eps=EPS), gate_up).chunk(2, dim=1)
-        return product(launch.quantize(gate, gate="relu2", up=up, norm_weight=wide, eps=EPS), down)
+        hidden = x
+        for problem, weight, gate in zip(problems, norms, GATES, strict=True):
+            k = problem.shape[1]
+            up = hidden[:, k : 2 * k] if gate == "relu2" else None
+            codes = launch.quantize(hidden[:, :k], gate=gate, up=up, norm_weight=weight, eps=EPS)
+            hidden = launch.linear_quantized(codes, problem.packed, problem.scale, k, x.dtype, None)
+        return hidden
 
     return run
 

@@ -57,7 +57,8 @@ def clocks() -> dict[str, str]:
 
 
 def _smi(field: str) -> str:
-    command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader", "--id=0"]
+    gpu = f"GPU-{torch.cuda.get_device_properties(0).uuid}"  # its own numbering knows no CUDA_VISIBLE_DEVICES
+    command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader", f"--id={gpu}"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -52,7 +52,7 @@ class Row:
     rates: Mapping[str, str] = field(default_factory=dict)
 
 
-RATES = ("gbps", "of_read_bandwidth", "teraops", "of_int8_peak")
+RATES = ("gbps", "of_read_bandwidth", "teraops", "of_int8_peak", "read_gbps", "int8_peak_teraops")
 COLUMNS = (
     "model", "layer", "n", "k", "m", "contender", "mode", "method", "median_us", "p10_us", "p90_us", *RATES,
     "not_run", *(part.name for part in fields(Stamp)),
@@ -60,13 +60,12 @@ COLUMNS = (
 
 
 def rates(layer: Layer, m: int, weight_bits: float, time: Spread, peaks: Peaks) -> dict[str, str]:
-    """Bandwidth and arithmetic of a time, and their fractions of what the GPU reached."""
+    """Bandwidth and arithmetic of a time, their fractions of what the GPU reached, and what that was."""
     gbps = gigabytes_per_second(least_bytes(m, layer.n, layer.k, weight_bits), time.median)
     done = teraops(m, layer.n, layer.k, time.median)
     fractions = (gbps / peaks.read_gbps, done / peaks.int8_teraops)
-    return dict(
-        zip(RATES, (f"{gbps:.0f}", f"{fractions[0]:.3f}", f"{done:.1f}", f"{fractions[1]:.3f}"), strict=True)
-    )
+    found = (f"{gbps:.0f}", f"{fractions[0]:.3f}", f"{done:.1f}", f"{fractions[1]:.3f}")
+    return dict(zip(RATES, (*found, f"{peaks.read_gbps:.0f}", f"{peaks.int8_teraops:.1f}"), strict=True))
 
 
 def flat(row: Row) -> dict[str, object]:
@@ -83,20 +82,29 @@ def flat(row: Row) -> dict[str, object]:
     return {**dict.fromkeys(COLUMNS, ""), **named, **shown, **times, **row.rates, **vars(row.stamp)}
 
 
-def write_csv(path: Path, rows: list[Row]) -> None:
+def write_csv(path: Path, rows: Iterable[Row]) -> list[Row]:
+    """Each row as it comes, so that what was measured outlives a run that is cut short; returns them all."""
+    written = []
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(flat(row) for row in rows)
+        for row in rows:
+            writer.writerow(flat(row))
+            file.flush()
+            written.append(row)
+    return written
 
 
 def table(rows: list[Row], goals: Mapping[tuple[int, int, int], float]) -> str:
     """Markdown: one line per layer, M and contender; our lines beside the goal where there is one."""
-    lines = ["| layer | M | contender | mode | median µs | p10-p90 | goal |", "|---|---|---|---|---|---|---|"]
+    lines = ["| layer | M | contender | mode | median µs | p10-p90 | of peak | goal |", "|" + "---|" * 8]
     for row in rows:
         goal = goals.get((row.layer.n, row.layer.k, row.m)) if row.contender.startswith("tern") else None
         time = f"{row.time.median:.2f}" if row.time else f"not run: {row.not_run}"
         around = f"{row.time.p10:.2f}-{row.time.p90:.2f}" if row.time else ""
         name = f"{row.layer.model} {row.layer.name} {row.layer.n}x{row.layer.k}"
-        lines.append(f"| {name} | {row.m} | {row.contender} | {row.mode} | {time} | {around} | {goal or ''} |")
+        fractions = [row.rates[rate] for rate in ("of_read_bandwidth", "of_int8_peak") if row.rates]
+        reached = max(fractions, key=float, default="")
+        shown = (name, row.m, row.contender, row.mode, time, around, reached, goal or "")
+        lines.append("| " + " | ".join(map(str, shown)) + " |")
     return "\n".join(lines) + "\n"

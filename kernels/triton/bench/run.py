@@ -13,11 +13,10 @@ from bench import chain, gate, peaks
 from bench.contenders import contenders
 from bench.problem import Contender, Problem, activations
 from bench.report import Peaks, Row, Stamp, rates
-from bench.shapes import Layer
+from bench.shapes import CHAIN, Layer
 from bench.statistics import spread
 from bench.timing import Timed, copies_for, interleaved, timed
 
-CHAIN = Layer("bitnet-2b", "chain of four", 0, 0)
 CHAIN_MAX_M = 64
 
 
@@ -31,13 +30,25 @@ class Conditions:
     stamp: Stamp
 
 
+class WrongResultError(Exception):
+    """One of our own kernels, right at the gate, was wrong when it was to be timed."""
+
+
 def failures(layers: Sequence[Layer], tokens: Sequence[int]) -> Iterator[str]:
-    """Everything our kernels get wrong over all layers and M."""
+    """Everything our kernels get wrong, over all layers and M, by every path that is timed, the chain included."""
+    ours = [one for one in contenders() if one.exact]
     for layer in layers:
         problem = Problem.make(layer.n, layer.k, seed=0)
         for m in tokens:
-            if failure := gate.check_ours(problem, m):
+            x = activations(m, layer.k)
+            if failure := gate.check_ours(problem, x):
                 yield failure
+            for contender in ours:
+                if contender.serves(m) and (failure := gate.check_contender(contender, problem, x)):
+                    yield f"{layer.n}x{layer.k} M={m} {contender.name}/{contender.mode}: {failure}"
+    for m in (m for m in tokens if m <= CHAIN_MAX_M):
+        if failure := gate.check_chain(activations(m, chain.HIDDEN), chain.layer_copy(0)):
+            yield f"chain M={m}: {failure}"
 
 
 def layer_rows(layers: Sequence[Layer], tokens: Sequence[int], conditions: Conditions) -> Iterator[Row]:
@@ -51,11 +62,18 @@ def layer_rows(layers: Sequence[Layer], tokens: Sequence[int], conditions: Condi
 def chain_rows(tokens: Sequence[int], conditions: Conditions) -> Iterator[Row]:
     """The BitNet-2B layer at small M, by the contenders that take and give bf16."""
     for m in (m for m in tokens if m <= CHAIN_MAX_M):
-        able = [one for one in contenders() if one.mode == "full" and one.missing() is None and one.serves(m)]
-        entries = {one.name: _chain_entry(one, m, conditions.cache_bytes) for one in able}
+        stamp = replace(conditions.stamp, **peaks.clocks())
+        entries: dict[str, Timed] = {}
+        for one in (one for one in contenders() if one.mode == "full" and one.serves(m)):
+            entry = _guarded(one, partial(_chain_entry, one, m, conditions.cache_bytes))
+            if isinstance(entry, str):
+                yield Row(CHAIN, m, one.name, "chain", stamp, not_run=entry)
+            else:
+                entries[one.name] = entry
         for name, samples in interleaved(entries, conditions.rounds).items():
-            row = Row(CHAIN, m, name, "chain", conditions.stamp, method=entries[name].method)
+            row = Row(CHAIN, m, name, "chain", stamp, method=entries[name].method)
             yield replace(row, time=spread(samples))
+        torch.cuda.empty_cache()
 
 
 def _measure(layer: Layer, m: int, conditions: Conditions, stamp: Stamp) -> Iterator[Row]:
@@ -66,7 +84,7 @@ def _measure(layer: Layer, m: int, conditions: Conditions, stamp: Stamp) -> Iter
         if not contender.serves(m):
             continue
         row = Row(layer, m, contender.name, contender.mode, stamp, contender.weight_bits)
-        entry = _entry_or_reason(contender, layer, m, conditions.cache_bytes)
+        entry = _guarded(contender, partial(_entry, contender, layer, m, conditions.cache_bytes))
         if isinstance(entry, str):
             yield replace(row, not_run=entry)
             continue
@@ -78,23 +96,25 @@ def _measure(layer: Layer, m: int, conditions: Conditions, stamp: Stamp) -> Iter
         yield replace(rows[key], time=time, rates=found)
 
 
-def _entry_or_reason(contender: Contender, layer: Layer, m: int, cache_bytes: int) -> Timed | str:
-    """Ready to be timed, or why not: a peer's failure of any kind. A failure of ours ends the run."""
+def _guarded(contender: Contender, prepare: Callable[[], Timed | str]) -> Timed | str:
+    """What `prepare` makes, or why not: a peer's failure of any kind. A failure of ours ends the run."""
     if reason := contender.missing():
         return reason
     try:
-        if reason := gate.check_contender(contender, Problem.make(layer.n, layer.k, 0), m):
-            return reason
-        return _entry(contender, layer, m, cache_bytes)
+        return prepare()
     except Exception as failure:
         if contender.exact:
             raise
         return f"{type(failure).__name__}: {str(failure)[:80]}"
 
 
-def _entry(contender: Contender, layer: Layer, m: int, cache_bytes: int) -> Timed:
-    size = int(layer.n * layer.k * contender.weight_bits / 8)
+def _entry(contender: Contender, layer: Layer, m: int, cache_bytes: int) -> Timed | str:
     x = activations(m, layer.k)
+    if reason := gate.check_contender(contender, Problem.make(layer.n, layer.k, 0), x):
+        if contender.exact:
+            raise WrongResultError(f"{layer.n}x{layer.k} M={m} {contender.name}: {reason}")
+        return reason
+    size = int(layer.n * layer.k * contender.weight_bits / 8)
     calls: list[Callable[[], Tensor]] = []
     for seed in range(copies_for(size, cache_bytes, torch.cuda.mem_get_info()[0])):
         linear = contender.build(Problem.make(layer.n, layer.k, seed))

@@ -38,10 +38,19 @@ class Goal(NamedTuple):
     microseconds: float
 
 
-H100_GOALS = tuple(
-    Goal(8192, 8192, m, us)
-    for m, us in ((1, 8.0), (16, 9.5), (64, 13.0), (128, 22.0), (256, 34.0), (1024, 125.0), (8192, 950.0))
+CHAIN = Layer("bitnet-2b", "chain of four", 0, 0)
+H100_GOALS = (
+    *(
+        Goal(8192, 8192, m, us)
+        for m, us in ((1, 8.0), (16, 9.5), (64, 13.0), (128, 22.0), (256, 34.0), (1024, 125.0), (8192, 950.0))
+    ),
+    Goal(CHAIN.n, CHAIN.k, 1, 12.0),
 )
+
+
+def goals_of(device: str) -> dict[tuple[int, int, int], float]:
+    """(n, k, m) -> microseconds, on the device that the goals are for; none on another."""
+    return {(goal.n, goal.k, goal.m): goal.microseconds for goal in H100_GOALS if "H100" in device}
 
 
 def layers_of(models: list[str]) -> list[Layer]:
