@@ -103,7 +103,8 @@ def errors() -> str:
 
 
 def rendered(module: Any) -> Iterator[tuple[str, str, str, str]]:
-    for name, kind in inspect.getmembers(module, inspect.isclass):
+    kinds: list[tuple[str, Any]] = inspect.getmembers(module, inspect.isclass)
+    for name, kind in kinds:
         if kind.__module__ == module.__name__ and issubclass(kind, Exception) and hasattr(kind, "status"):
             of_type = getattr(kind, "kind", None) or getattr(kind, "type", "")
             yield str(kind.status), f"`{of_type}`", f"`{kind.code}`" if kind.code else "", f"`{name}`"
@@ -158,7 +159,7 @@ def events() -> str:
         (
             "# Usage events\n",
             WRITTEN,
-            inspect.cleandoc(inspect.getmodule(UsageEvent).__doc__ or "") + "\n",  # type: ignore[union-attr]
+            inspect.cleandoc(inspect.getmodule(UsageEvent).__doc__ or "") + "\n",
             "```json",
             json.dumps(json.loads(encode(example)), indent=2),
             "```\n",

@@ -19,6 +19,7 @@ from tern.stack.process import Part, accepts_connections, free_port, spawn
 
 RABBITMQ_BIN = Path("/usr/lib/rabbitmq/bin")
 POSTGRES_ROOT = Path("/usr/lib/postgresql")
+Argv = list[str | Path]
 
 
 class MissingPartError(Exception):
@@ -46,7 +47,7 @@ def folder(prefix: str) -> Iterator[Path]:
 
 def start_redis(directory: Path, port: int, *, cluster: bool = False, append_only: bool = False) -> Part:
     """redis-server on `port`; a second start in the same folder finds its data when `append_only`."""
-    argv = [
+    argv: Argv = [
         _binary("redis-server", "redis-server"), "--bind", "127.0.0.1", "--port", str(port),
         "--dir", directory, "--daemonize", "no", "--save", "", "--maxmemory-policy", "noeviction",
         "--appendonly", "yes" if append_only else "no",
@@ -63,7 +64,7 @@ def start_redis(directory: Path, port: int, *, cluster: bool = False, append_onl
 
 def _owns_every_slot(port: int) -> bool:
     """Takes the slots first, when nobody has them."""
-    cli = [_binary("redis-cli", "redis-server"), "-p", str(port), "cluster"]
+    cli: Argv = [_binary("redis-cli", "redis-server"), "-p", str(port), "cluster"]
     info = subprocess.check_output([*cli, "info"], text=True)
     if "cluster_slots_assigned:16384" not in info:
         subprocess.run([*cli, "addslotsrange", "0", "16383"], check=True, stdout=subprocess.DEVNULL)
@@ -79,16 +80,16 @@ def start_postgres(directory: Path, port: int) -> Part:
     user, group = _unprivileged(directory)
     data = directory / "data"
     if not data.exists():
-        argv = [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync"]
+        initdb: Argv = [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync"]
         subprocess.run(
-            [*argv, "--locale=C.UTF-8", "-E", "UTF8"],
+            [*initdb, "--locale=C.UTF-8", "-E", "UTF8"],
             check=True, stdout=subprocess.DEVNULL, user=user, group=group, cwd=directory,
         )  # fmt: skip
-    argv = [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", directory]
+    argv: Argv = [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", directory]
     for setting in ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200"):
         argv += ["-c", setting]
     part = spawn("postgres", argv, directory, user=user, group=group, stop_signal=signal.SIGINT)
-    ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    ready: Argv = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
     part.wait_ready(lambda: subprocess.run(ready, check=False).returncode == 0, 30)
     return part
 
