@@ -144,7 +144,7 @@ async def house(
         deps = Deps(ledger=ledger, directory=directory, catalog=catalog)
         app = create_app(settings_for_tests(**router_settings), deps, JsonLog(log), telemetry)
         url, _ = await stack.enter_async_context(served(app))
-        http = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=20))
+        http = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=20, verify=False))
         house = House(url, app, ledger, directory, catalog, upstream, spare, http, log, directory.issue())
         yield house
         for client in house.clients:

@@ -74,6 +74,7 @@ async def test_a_client_that_leaves_before_the_first_byte_stops_the_upstream(hou
 async def test_a_cut_whole_call_is_billed_for_its_time_and_no_more_than_its_limit(house: House) -> None:
     client = RawClient(house, "hang", max_tokens=2)
     await client.send()
+    await house.until(lambda: bool(house.upstream.calls))
     await asyncio.sleep(0.3)
     client.leave()
     await house.at_rest()
