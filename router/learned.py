@@ -49,6 +49,8 @@ class Learned:
         return self._default_output_tokens if estimate is None else estimate.tokens
 
     def tokens_per_second(self, model_id: str) -> float:
+        """How fast one choice is written: everybody's calls teach it, so that many choices of one must not count
+        as speed."""
         return self._tokens_per_second.get(model_id, self._default_tokens_per_second)
 
     def input_tokens(self, model_id: str, input_bound_tokens: int) -> int:
@@ -65,6 +67,7 @@ class Learned:
     def learn_rates(
         self, model_id: str, input_tokens: int, input_bound_tokens: int, output_tokens: int, seconds: float
     ) -> None:
+        """`output_tokens` are those of one choice."""
         if output_tokens > 0 and seconds > 0:
             before = self._tokens_per_second.get(model_id, output_tokens / seconds)
             _remember(self._tokens_per_second, model_id, before + SMOOTHING * (output_tokens / seconds - before))

@@ -123,7 +123,8 @@ class Settler:
             return None
         admission = open_call.admission
         elapsed_seconds = time.monotonic() - open_call.started_at
-        output = round(elapsed_seconds * self._learned.tokens_per_second(admission.model.id))
+        choices = open_call.call.choices
+        output = round(elapsed_seconds * choices * self._learned.tokens_per_second(admission.model.id))
         likely = Tokens(output=min(output, admission.most_output_tokens))
         return self._with_input(open_call, likely), UsageSource.ESTIMATED
 
@@ -157,7 +158,7 @@ class Settler:
     def _learn(self, open_call: OpenCall, event: UsageEvent) -> None:
         if event.status is not CallStatus.OK or event.usage_source is not UsageSource.REPORTED:
             return
-        output = event.tokens.output
-        self._learned.learn_output(event.key_id, event.model_id, output // open_call.call.choices)
+        output = event.tokens.output // open_call.call.choices
+        self._learned.learn_output(event.key_id, event.model_id, output)
         bound = open_call.admission.input_bound_tokens
         self._learned.learn_rates(event.model_id, event.tokens.input, bound, output, event.duration_ms / 1000)

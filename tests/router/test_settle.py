@@ -132,6 +132,20 @@ async def test_a_cut_whole_call_is_estimated_only_if_it_was_sent(sent: bool, bil
     assert await held(ledger) == []
 
 
+async def test_many_choices_of_one_caller_do_not_make_the_cut_calls_of_others_dearer() -> None:
+    ledger, seen = MemoryLedger(), Seen()
+    settler = settler_on(ledger, seen)
+    many = await open_call_on(ledger, stream=False, body=b'{"model":"m","messages":[{}],"max_tokens":50,"n":100}')
+    many.started_at -= 1.0
+    many.tally.report(5, 3000)
+    await settler.settle(many, CallStatus.OK)
+    cut = await open_call_on(MemoryLedger(), stream=False)
+    cut.sent = True
+    cut.started_at -= 1.0
+    event = await settler.settle(cut, CallStatus.CANCELLED)
+    assert event is not None and event.tokens.output == pytest.approx(30, abs=1)
+
+
 @pytest.mark.parametrize("takes_effect", [True, False])
 async def test_a_settlement_without_an_answer_is_repeated_and_counts_once(takes_effect: bool) -> None:
     ledger, seen = TroubledLedger(), Seen()
