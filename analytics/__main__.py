@@ -40,6 +40,7 @@ def main(arguments: list[str]) -> int:
                 port=settings.listen_port,
                 log_config=None,
                 access_log=False,
+                http="h11",  # bounds the head of a request, as httptools does not
             )
         case "worker":
             asyncio.run(work(settings))

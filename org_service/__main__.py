@@ -46,6 +46,7 @@ def _serve(settings: Settings) -> int:
         port=settings.listen_port,
         log_config=None,
         access_log=False,
+        http="h11",  # bounds the head of a request, as httptools does not
         server_header=False,
     )
     uvicorn.Server(config).run()
