@@ -22,7 +22,7 @@ from router.headers import upstream_headers
 from router.open_calls import OpenCall, Stop
 from router.ports import ExtendOutcome, Ledger, LedgerUnavailableError
 from router.response_tap import ResponseTap
-from router.tap import BrokenStreamError, ChunkTap, UpstreamErrorFrame
+from router.tap import BrokenStreamError, ChunkTap, FrameTooLargeError, UpstreamErrorFrame
 from router.upstream_errors import OperationLackingError, error_in_stream, refusal
 from router.upstreams import FaultKind, UpstreamFault, UpstreamReply, Upstreams
 from router.usage import UsageTally
@@ -110,6 +110,8 @@ class Relay:
             except UpstreamFault as fault:
                 self._note(open_call, fault)
                 error = error_of(fault)
+                if fault.kind is FaultKind.TOO_LARGE:
+                    raise error from fault
             except OperationLackingError as lacks:
                 if lacks.is_lasting:
                     self._upstreams.lacks(upstream, open_call.call.operation)
@@ -200,6 +202,8 @@ class Relay:
     def _check(self, open_call: OpenCall, tap: Tap) -> None:
         """Raises what the stream's broken frame means, if it had one."""
         match tap.fault:
+            case FrameTooLargeError() as broken:
+                raise UpstreamFault(FaultKind.TOO_LARGE, str(broken)) from broken
             case BrokenStreamError() as broken:
                 raise UpstreamFault(FaultKind.GARBAGE, str(broken)) from broken
             case UpstreamErrorFrame() as frame:
@@ -253,8 +257,10 @@ class Relay:
         return f',"cache_salt":"{hmac.new(secret.encode(), organization_id.encode(), "sha256").hexdigest()}"'
 
     def _note(self, open_call: OpenCall, fault: UpstreamFault) -> None:
+        """An answer over a limit is what the call asked for: another upstream would give it too, and none is to be
+        ejected for it."""
         if open_call.upstream is not None:
-            ejected = self._upstreams.failed(open_call.upstream)
+            ejected = fault.kind is not FaultKind.TOO_LARGE and self._upstreams.failed(open_call.upstream)
             self._observer.fault(open_call.upstream, fault, ejected)
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from router import sse
 from router.members import members
-from router.tap import BrokenStreamError, StreamFault, UpstreamErrorFrame
+from router.tap import BrokenStreamError, FrameTooLargeError, StreamFault, UpstreamErrorFrame
 from router.usage import UsageTally
 
 _DELTA: Final = re.compile(rb'"delta"\s*:\s*"(?!")')
@@ -46,7 +46,7 @@ class ResponseTap:
         if self._separator is not None:
             *frames, carry = data.split(self._separator)
         if len(carry) > self._cap_bytes:
-            raise BrokenStreamError("a frame is too large")
+            raise FrameTooLargeError("a frame is too large")
         self._carry = carry
         for frame in frames:
             out.append(self._frame(frame))

@@ -28,6 +28,10 @@ class BrokenStreamError(Exception):
     """The upstream's stream cannot be passed on; the message says why."""
 
 
+class FrameTooLargeError(BrokenStreamError):
+    """What a client asked for may have made it so: the prompt echoed, many log probabilities."""
+
+
 class UpstreamErrorFrame(Exception):  # noqa: N818
     """The upstream reported an error inside the stream: `error` is its object."""
 
@@ -119,7 +123,7 @@ class ChunkTap:
 
     def _keep(self, carry: bytes) -> None:
         if len(carry) > self._cap_bytes:
-            raise BrokenStreamError("a frame is too large")
+            raise FrameTooLargeError("a frame is too large")
         self._carry = carry
 
     def _frame(self, frame: bytes, out: list[bytes]) -> None:

@@ -28,6 +28,7 @@ def router_settings() -> dict[str, Any]:
         "ping_seconds": 0.1,
         "ledger_lost_seconds": 0.3,
         "eject_after_faults": 2,
+        "answer_limit_bytes": 200_000,
     }
 
 
@@ -88,6 +89,18 @@ async def test_an_ejected_replica_comes_back_after_a_probe(pair: House) -> None:
 async def test_calls_spread_over_replicas_by_load(pair: House) -> None:
     await asyncio.gather(*(pair.chat("tokens-2+first-100") for _ in range(10)))
     assert (len(pair.upstream.calls), len(pair.spare.calls)) == (5, 5)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_over_the_limit_ejects_nobody_and_is_asked_for_once(pair: House, stream: bool) -> None:
+    """A client chooses how large an answer is; it must not choose which upstreams others may use."""
+    traits = "tokens-2+long-line" if stream else "tokens-100000"
+    for _ in range(3):
+        reply = await pair.chat(traits, stream=stream)
+        assert reply.status_code == 502 or "upstream_error" in reply.text
+    states = [pair.app.walk.upstreams.state(upstream) for upstream in pair.catalog.upstreams]
+    assert [state.healthy for state in states] == [True, True]
+    assert len(pair.upstream.calls) + len(pair.spare.calls) == 3
 
 
 async def test_an_operation_that_one_replica_lacks_goes_to_the_other(pair: House) -> None:
