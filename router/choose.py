@@ -9,8 +9,13 @@ from router.ports import Candidate
 
 
 def choose(candidates: Iterable[Candidate], operation: Operation, turn: int = 0) -> list[Upstream]:
-    """Healthy upstreams that have the operation, least loaded per weight first. Equal ones take turns."""
-    fit = [c for c in candidates if c.healthy and c.upstream.weight > 0 and operation not in c.lacks]
+    """Healthy upstreams that have the operation, least loaded per weight first. Equal ones take turns.
+
+    Where none is healthy, those that still answer: otherwise one client whose calls make a server answer 500 could
+    take a model from everybody.
+    """
+    able = [c for c in candidates if c.upstream.weight > 0 and operation not in c.lacks]
+    fit = [c for c in able if c.healthy] or [c for c in able if c.answers]
     if len(fit) > 1:
         shift = turn % len(fit)
         fit = fit[shift:] + fit[:shift]

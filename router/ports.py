@@ -259,9 +259,10 @@ class CatalogSource(Protocol):
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An upstream as this replica sees it: `load` is calls in flight there; `lacks` are operations that the server
-    was seen not to have."""
+    was seen not to have; `answers`: it is not healthy, but what was wrong with it were its answers."""
 
     upstream: Upstream
     healthy: bool
     load: int
     lacks: frozenset[Operation] = frozenset()
+    answers: bool = False

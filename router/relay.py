@@ -259,9 +259,11 @@ class Relay:
     def _note(self, open_call: OpenCall, fault: UpstreamFault) -> None:
         """An answer over a limit is what the call asked for: another upstream would give it too, and none is to be
         ejected for it."""
-        if open_call.upstream is not None:
-            ejected = fault.kind is not FaultKind.TOO_LARGE and self._upstreams.failed(open_call.upstream)
-            self._observer.fault(open_call.upstream, fault, ejected)
+        upstream = open_call.upstream
+        if upstream is not None:
+            answered = fault.kind is FaultKind.STATUS and not fault.overloaded
+            ejected = fault.kind is not FaultKind.TOO_LARGE and self._upstreams.failed(upstream, answered)
+            self._observer.fault(upstream, fault, ejected)
 
 
 async def _some(reply: UpstreamReply) -> bytes:

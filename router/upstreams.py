@@ -43,10 +43,10 @@ class UpstreamState:
     """What is known of one upstream. `reported_load` is its own count at the last probe, when `load_then` of its
     calls were ours."""
 
-    __slots__ = ("faults", "healthy", "in_flight", "lacks", "load_then", "reported_load")
+    __slots__ = ("answers", "faults", "healthy", "in_flight", "lacks", "load_then", "reported_load")
 
     def __init__(self) -> None:
-        self.healthy = True
+        self.healthy, self.answers = True, False
         self.in_flight = self.faults = self.reported_load = self.load_then = 0
         self.lacks: frozenset[Operation] = frozenset()
 
@@ -153,7 +153,7 @@ class Upstreams:
 
     def candidates(self, upstreams: Iterable[Upstream]) -> list[Candidate]:
         states = [(upstream, self.state(upstream)) for upstream in upstreams]
-        return [Candidate(upstream, state.healthy, state.load, state.lacks) for upstream, state in states]
+        return [Candidate(up, state.healthy, state.load, state.lacks, state.answers) for up, state in states]
 
     async def send(
         self, upstream: Upstream, operation: Operation, body: bytes, headers: Mapping[str, str]
@@ -188,9 +188,11 @@ class Upstreams:
         state.faults = 0
         state.healthy = True
 
-    def failed(self, upstream: Upstream) -> bool:
-        """Count a fault; True if it ejected the upstream."""
+    def failed(self, upstream: Upstream, answered: bool = False) -> bool:
+        """Count a fault; True if it ejected the upstream. `answered`: the fault was an error of the living server,
+        of which nobody knows whether the call or the server is to blame."""
         state = self.state(upstream)
+        state.answers = answered
         state.faults += 1
         ejected = state.healthy and state.faults >= self._eject_after
         state.healthy = state.healthy and not ejected

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +42,16 @@ def test_all_that_fit_are_chosen_least_loaded_first(
     assert len(chosen) == len(fit)
     pressures = [(by_id[upstream.id].load + 1) / upstream.weight for upstream in chosen]
     assert pressures == sorted(pressures)
+
+
+def test_where_none_is_healthy_those_that_answer_are_asked() -> None:
+    shapes = [(1, False, 0, frozenset[Operation]())] * 3
+    dead, failing, lacking = candidates(shapes)
+    failing = replace(failing, answers=True)
+    lacking = replace(lacking, answers=True, lacks=frozenset({Operation.CHAT}))
+    healthy = replace(dead, healthy=True)
+    assert choose([dead, failing, lacking], Operation.CHAT) == [failing.upstream]
+    assert choose([healthy, failing, lacking], Operation.CHAT) == [healthy.upstream]
 
 
 def test_equal_ones_take_turns() -> None:

@@ -73,6 +73,15 @@ async def test_a_client_mistake_ejects_nobody_and_is_not_tried_again(pair: House
     assert all(pair.app.walk.upstreams.state(upstream).healthy for upstream in pair.catalog.upstreams)
 
 
+async def test_calls_that_make_every_server_answer_500_take_the_model_from_nobody(pair: House) -> None:
+    for fake in (pair.upstream, pair.spare):
+        fake.fail_next = 4
+    for _ in range(4):
+        assert (await pair.chat("tokens-1")).status_code == 502
+    assert not any(pair.app.walk.upstreams.state(upstream).healthy for upstream in pair.catalog.upstreams)
+    assert (await pair.chat("tokens-1")).status_code == 200
+
+
 async def test_an_ejected_replica_comes_back_after_a_probe(pair: House) -> None:
     pair.upstream.fail_next = 2
     for _ in range(4):
