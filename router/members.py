@@ -22,7 +22,8 @@ class DuplicateMemberError(ValueError):
     """A name stands twice, so that two parsers could read two objects. Its only argument is the name."""
 
 
-_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+_SCAN: Final = json.JSONDecoder(parse_constant=_refuse_constant).scan_once
+"""One value from a place in a text: the value and its end. StopIteration tells where none begins."""
 
 
 class Member(NamedTuple):
@@ -43,6 +44,8 @@ def members(text: str) -> dict[str, Member]:
         return _scan(text)
     except (RecursionError, IndexError) as error:
         raise NotAnObjectError("incomplete, or nested too deeply") from error
+    except StopIteration as stop:
+        raise NotAnObjectError(f"Expecting value at character {stop.value}") from stop
     except json.JSONDecodeError as error:
         raise NotAnObjectError(f"{error.msg} at character {error.pos}") from error
     except DuplicateMemberError:
@@ -68,17 +71,17 @@ def _scan(text: str) -> dict[str, Member]:
 
 def _scan_members(text: str, at: int, found: dict[str, Member]) -> int:
     """Names, colons and commas mostly stand side by side; only where they do not is whitespace looked for."""
-    decode = _DECODER.raw_decode
+    scan = _SCAN
     while True:
         if text[at] != '"':
             raise NotAnObjectError(f"no name at character {at}")
-        name, after = decode(text, at)
+        name, after = scan(text, at)
         if text[after] != ":":
             after = _skip(text, after)
             if text[after] != ":":
                 raise NotAnObjectError(f"no colon at character {after}")
         value_at = after + 1 if text[after + 1] not in _SPACE else _skip(text, after + 1)
-        value, end = decode(text, value_at)
+        value, end = scan(text, value_at)
         if name in found:
             raise DuplicateMemberError(name)
         found[name] = Member(at, value_at, end, value)

@@ -20,6 +20,8 @@ JSON_TYPE: Final = (b"content-type", b"application/json")
 STREAM_HEADERS: Final = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 LINGER_BYTES: Final = 8 * 1024 * 1024
 LINGER_SECONDS: Final = 2.0
+UNWATCHED_SECONDS: Final = 0.05
+"""A client that leaves a whole call may go unnoticed so long; a call that is answered sooner needs no watcher."""
 
 
 T = TypeVar("T", bytes, bytearray)
@@ -27,6 +29,30 @@ T = TypeVar("T", bytes, bytearray)
 
 class ClientGoneError(Exception):
     """The client went away before its call was complete; there is nobody to answer."""
+
+
+class Watch:
+    """Until it is cancelled, `on_gone` is called when the client goes away. It costs a task only if it is still
+    wanted `after_seconds` from now."""
+
+    __slots__ = ("_on_gone", "_receive", "_waiting")
+
+    def __init__(self, receive: Receive, on_gone: Callable[[], None], after_seconds: float) -> None:
+        self._receive = receive
+        self._on_gone = on_gone
+        loop = asyncio.get_running_loop()
+        self._waiting: asyncio.TimerHandle | asyncio.Task[None] = loop.call_later(after_seconds, self._begin)
+
+    def cancel(self) -> None:
+        self._waiting.cancel()
+
+    def _begin(self) -> None:
+        self._waiting = asyncio.create_task(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._on_gone()
 
 
 class Exchange:
@@ -79,9 +105,9 @@ class Exchange:
         except TimeoutError as error:
             raise BodyTimeoutError from error
 
-    def watch(self, on_gone: Callable[[], None]) -> asyncio.Task[None]:
-        """Until the task is cancelled, `on_gone` is called when the client goes away. The body has been read."""
-        return asyncio.get_running_loop().create_task(self._watch(on_gone))
+    def watch(self, on_gone: Callable[[], None], after_seconds: float) -> Watch:
+        """The body has been read."""
+        return Watch(self._receive, on_gone, after_seconds)
 
     async def reply(self, status: int, body: bytes, headers: Headers, content_type: bytes | None = None) -> None:
         kind = JSON_TYPE if content_type is None else (b"content-type", content_type)
@@ -153,11 +179,6 @@ class Exchange:
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         return message
-
-    async def _watch(self, on_gone: Callable[[], None]) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        on_gone()
 
     async def _linger(self) -> None:
         size, more = 0, True

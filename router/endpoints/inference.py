@@ -15,7 +15,7 @@ from router.authenticate import authenticate
 from router.call import Call
 from router.choose import choose
 from router.endings import STOP_ERRORS
-from router.endpoints.exchange import ClientGoneError, Exchange
+from router.endpoints.exchange import UNWATCHED_SECONDS, ClientGoneError, Exchange, Watch
 from router.errors import LedgerDownError, MethodNotAllowedError
 from router.learned import Learned
 from router.open_calls import Admission, OpenCall, OpenCalls
@@ -117,11 +117,11 @@ class Inference:
             await self._settle(exchange, open_call, status)
         await exchange.reply(200, answer, [])
 
-    def _open(self, exchange: Exchange, open_call: OpenCall) -> asyncio.Task[None]:
+    def _open(self, exchange: Exchange, open_call: OpenCall) -> Watch:
         self._walk.open_calls.add(open_call)
-        return exchange.watch(open_call.client_gone)
+        return exchange.watch(open_call.client_gone, 0.0 if open_call.call.stream else UNWATCHED_SECONDS)
 
-    def _close(self, open_call: OpenCall, watch: asyncio.Task[None]) -> None:
+    def _close(self, open_call: OpenCall, watch: Watch) -> None:
         watch.cancel()
         self._walk.open_calls.remove(open_call)
 
