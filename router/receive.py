@@ -43,7 +43,9 @@ def receive(operation: Operation, body: bytes) -> Call:
         text, found = _without_gateway_owned(text, found)
     model = _model(found)
     _check_input(operation, found)
-    stream = _boolean(found, "stream") if operation is not Operation.EMBEDDING else False
+    stream = _boolean(found, "stream")
+    if stream and operation is Operation.EMBEDDING:
+        raise _unsupported("stream", "Embeddings do not stream.")
     include, continuous = _usage_options(found) if stream else (False, False)
     per_prompt, choices = _choices(operation, found)
     images, image_bytes = _images(operation, found)

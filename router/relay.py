@@ -261,7 +261,7 @@ class Relay:
         ejected for it."""
         upstream = open_call.upstream
         if upstream is not None:
-            answered = fault.kind is FaultKind.STATUS and not fault.overloaded
+            answered = fault.kind in (FaultKind.STATUS, FaultKind.GARBAGE) and not fault.overloaded
             ejected = fault.kind is not FaultKind.TOO_LARGE and self._upstreams.failed(upstream, answered)
             self._observer.fault(upstream, fault, ejected)
 

@@ -62,6 +62,13 @@ def test_empty_stream_options_are_filled(options: Any) -> None:
     assert content["stream_options"]["include_usage"] is True
 
 
+def test_embeddings_do_not_stream() -> None:
+    with pytest.raises(InvalidCallError) as refused:
+        receive(Operation.EMBEDDING, b'{"model":"m","input":"hi","stream":true}')
+    assert (refused.value.code, refused.value.param) == ("unsupported_parameter", "stream")
+    assert not receive(Operation.EMBEDDING, b'{"model":"m","input":"hi","stream":false}').stream
+
+
 @pytest.mark.parametrize("name", sorted(GATEWAY_OWNED))
 def test_what_the_gateway_owns_is_dropped_wherever_it_stands(name: str) -> None:
     kept = {"model": "a", "messages": MESSAGES}
