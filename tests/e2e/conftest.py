@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 
+import httpx2
 import pytest
 
 from tern.stack.process import free_port
@@ -38,9 +39,10 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="session")
 def product(servers: Servers, upstream_port: int, collector: Collector) -> Iterator[Product]:
-    """Two routers, org_service, analytics and a worker, installed once and used by every story. Traces are on."""
+    """Two routers, org_service, analytics and a worker, installed once and used by every story. The second router
+    traces, and so takes the other way to its upstreams."""
     made = Product(servers, servers.directory, [free_port() for _ in range(ROUTERS)])
-    made.router_settings = {"TRACES_ENDPOINT": collector.url}
+    made.router_settings = {1: {"TRACES_ENDPOINT": collector.url}}
     asyncio.run(made.install(catalog_for(MODELS, [f"http://127.0.0.1:{upstream_port}"])))
     with ExitStack() as stack:
         stack.callback(made.stop)
@@ -49,7 +51,21 @@ def product(servers: Servers, upstream_port: int, collector: Collector) -> Itera
 
 
 @pytest.fixture
-async def upstream(upstream_port: int) -> AsyncIterator[FakeUpstream]:
+async def upstream(product: Product, upstream_port: int) -> AsyncIterator[FakeUpstream]:
+    """A fake upstream that every router has noticed: one that was away a moment ago is ejected until a probe."""
     fake = FakeUpstream()
     async with served(fake, lifespan=False, port=upstream_port):
+        await noticed(product)
+        fake.calls.clear()
         yield fake
+
+
+async def noticed(product: Product) -> None:
+    """Every router gets an answer from every model that gives one."""
+    headers = {"authorization": f"Bearer {product.api_key}"}
+    async with httpx2.AsyncClient(headers=headers, timeout=30) as client, asyncio.timeout(30):
+        for url in product.routers:
+            for model in (name for name in MODELS if name.startswith("tokens")):
+                body = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "there?"}]}
+                while (await client.post(f"{url}/v1/chat/completions", json=body)).status_code != 200:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)

@@ -93,7 +93,7 @@ class Product:
     org_port: int = field(default_factory=free_port)
     analytics_port: int = field(default_factory=free_port)
     worker_port: int = field(default_factory=free_port)
-    router_settings: Mapping[str, str] = field(default_factory=dict)
+    router_settings: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     processes: dict[str, Part] = field(default_factory=dict)
     api_key: str = ""
     admin_key: str = ""
@@ -134,7 +134,7 @@ class Product:
             "REDIS_URL": self.servers.redis_url, "AMQP_URL": self.servers.amqp_url, "SERVICE_TOKEN": TOKEN,
             "ORG_SERVICE_URL": self.org_url, "ANALYTICS_URL": self.analytics_url, "SPOOL_DIRECTORY": str(spool),
             "DRAIN_SECONDS": "0", "REPORT_USE_SECONDS": "0.5", "LISTEN_PORT": str(self.router_ports[index]),
-            **self.router_settings,
+            **self.router_settings.get(index, {}),
         }  # fmt: skip
         self._spawn(f"router-{index}", ["router"], "TERN_ROUTER_", settings, self.router_ports[index], "/ready")
 
