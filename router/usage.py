@@ -84,7 +84,8 @@ def count_of(usage: Any, *names: str) -> int | None:
     """The first of the named counts that is given, 0 where none is; None for what is no plausible count."""
     if not isinstance(usage, dict):
         return 0
-    value = next((usage[name] for name in names if usage.get(name) is not None), 0)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS:
-        return value
-    return None
+    for name in names:
+        value = usage.get(name)
+        if value is not None:
+            return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
+    return 0
