@@ -18,7 +18,7 @@ from router.endings import STOP_ERRORS
 from router.endpoints.exchange import UNWATCHED_SECONDS, ClientGoneError, Exchange, Watch
 from router.errors import LedgerDownError, MethodNotAllowedError
 from router.learned import Learned
-from router.open_calls import Admission, OpenCall, OpenCalls
+from router.open_calls import Admission, OpenCall, OpenCalls, Stop
 from router.ports import KeyDirectory, Ledger
 from router.receive import check_media_type, receive
 from router.relay import Relay
@@ -108,14 +108,20 @@ class Inference:
             why = open_call.take_stop()
             if why is None:
                 raise
+            if why not in STOP_ERRORS or self._gave_up_early(exchange, open_call.call, why):
+                status = CallStatus.CANCELLED
             if why in STOP_ERRORS:
                 raise STOP_ERRORS[why]() from None
-            status = CallStatus.CANCELLED
             raise ClientGoneError from None
         finally:
             self._close(open_call, watch)
             await self._settle(exchange, open_call, status)
         await exchange.reply(200, answer, [])
+
+    def _gave_up_early(self, exchange: Exchange, call: Call, why: Stop) -> bool:
+        """Whether it was the client's own deadline: then it cut the call, and pays as if it had left."""
+        limit = self._walk.settings.unary_timeout_seconds
+        return why is Stop.DEADLINE and self._patience_seconds(exchange, call) < limit
 
     def _open(self, exchange: Exchange, open_call: OpenCall) -> Watch:
         self._walk.open_calls.add(open_call)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from contracts.usage_event import CallStatus
+from contracts.usage_event import CallStatus, UsageSource
 from tests.router.conftest import MESSAGES, House
 
 STOPPED_WITHIN_SECONDS = 1.0
@@ -123,3 +123,15 @@ async def test_every_cut_stream_is_metered_at_what_was_sent_for_it(house: House)
     assert sum(by_id.values()) > 0
     metered = {event.event_id: event.tokens.output for event in events}
     assert {call: (sent, metered.get(call)) for call, sent in by_id.items() if metered.get(call, 0) != sent} == {}
+
+
+async def test_a_client_that_sets_its_own_deadline_pays_as_if_it_had_left(house: House) -> None:
+    """Otherwise a header would make the upstream work for nothing."""
+    reply = await house.post(
+        {"model": house.model("tokens-100+pace-50"), "messages": MESSAGES},
+        headers={"x-stainless-read-timeout": "1"},
+    )
+    assert (reply.status_code, reply.json()["error"]["code"]) == (504, "upstream_timeout")
+    [event] = await house.events()
+    assert (event.status, event.usage_source) == (CallStatus.CANCELLED, UsageSource.ESTIMATED)
+    assert event.tokens.output > 0
