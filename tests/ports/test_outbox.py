@@ -99,10 +99,11 @@ async def test_what_a_dead_consumer_left_is_claimed_by_another(
     reservation = await ledger.reserve(request(grant()))
     assert isinstance(reservation, Reservation)
     await ledger.settle(reservation, event(reservation))
-    dead = RedisOutbox(pipeline, "dead", claim_after_seconds=0.05)
+    dead = RedisOutbox(pipeline, "dead")
+    patient = RedisOutbox(pipeline, "patient", claim_after_seconds=60)
     heir = RedisOutbox(pipeline, "heir", claim_after_seconds=0.05)
     (left,) = await dead.read(SHARD, 10)
-    assert await heir.read(SHARD, 10) == []
+    assert await patient.read(SHARD, 10) == []
     await asyncio.sleep(0.06)
     assert await heir.read(SHARD, 10) == [left]
     await heir.remove(SHARD, [left.entry_id])

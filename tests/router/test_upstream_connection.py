@@ -126,15 +126,16 @@ async def test_a_connection_is_used_again_only_after_its_answer_was_read(transpo
 
 
 async def test_what_nobody_asked_for_spoils_a_kept_connection(transport: LeanTransport) -> None:
-    connections = 0
+    connections, answered, spoiled = 0, asyncio.Event(), asyncio.Event()
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
         connections += 1
         await take(reader)
         writer.write(OK)
-        await asyncio.sleep(0.02)
+        await answered.wait()
         writer.write(OK)
+        spoiled.set()
         await reader.read()
 
     async with server(handler) as url:
@@ -142,7 +143,11 @@ async def test_what_nobody_asked_for_spoils_a_kept_connection(transport: LeanTra
             arrival = await transport.post(url, b"{}", {})
             assert await whole(arrival) == b"ok"
             arrival.close()
-            await asyncio.sleep(0.05)
+            answered.set()
+            await spoiled.wait()
+            await asyncio.sleep(0.01)
+            answered.clear()
+            spoiled.clear()
     assert connections == 2
 
 
@@ -158,18 +163,20 @@ async def test_no_more_connections_than_allowed_are_open_at_once(transport: Lean
 
 
 async def test_a_call_that_is_cancelled_while_it_waits_leaves_nothing_open(transport: LeanTransport) -> None:
-    gone = asyncio.Event()
+    asked, gone = asyncio.Event(), asyncio.Event()
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await take(reader)
+        asked.set()
         await reader.read()
         gone.set()
 
     async with server(handler) as url:
         for _ in range(4):
+            asked.clear()
             gone.clear()
             call = asyncio.create_task(transport.post(url, b"{}", {}))
-            await asyncio.sleep(0.02)
+            await asked.wait()
             call.cancel()
             async with asyncio.timeout(1):
                 await gone.wait()
@@ -195,8 +202,9 @@ async def test_an_upstream_is_held_back_while_nobody_reads(transport: LeanTransp
         assert written == held_at
         while len(await arrival.read()) < BUFFER_BYTES:
             pass
-        await asyncio.sleep(0.1)
-        assert written > held_at
+        async with asyncio.timeout(5):
+            while written == held_at:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         arrival.close()
 
 
