@@ -1,16 +1,19 @@
-"""Any ASGI app on a real socket, in the loop of the test: an in-process transport would buffer whole bodies."""
+"""Any ASGI app, or bytes of any kind, on a real socket in the loop of the test: an in-process transport would
+buffer whole bodies."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import uvicorn
 
 STOP_SECONDS = 1.0
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class InTaskServer(uvicorn.Server):
@@ -65,3 +68,28 @@ async def served(app: Any, lifespan: bool = True, port: int = 0) -> AsyncIterato
         finally:
             server.stop()
             await task
+
+
+@contextlib.asynccontextmanager
+async def speaking(handler: Handler) -> AsyncIterator[int]:
+    """The port of a server that says what the handler says. At the end every connection is cut, also one whose
+    handler has not begun, and every handler is over."""
+    talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await handler(reader, writer)
+        writer.close()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talks[asyncio.create_task(talk(reader, writer))] = writer
+
+    listening = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
+    for task in talks:
+        task.cancel()
+    await asyncio.gather(*talks, return_exceptions=True)
+    for writer in talks.values():
+        writer.transport.abort()
+    await asyncio.sleep(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from yarl import URL
@@ -12,32 +12,15 @@ from yarl import URL
 from router.upstream_connection import BUFFER_BYTES
 from router.upstream_pool import ConnectError, ConnectionPool
 from router.upstream_transport import Arrival, LeanTransport
+from tests.fakes.serving import Handler, speaking
 
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\nok"
 
 
 @contextlib.asynccontextmanager
 async def server(handler: Handler) -> AsyncIterator[URL]:
-    """At the end its connections are cut and their handlers are over."""
-    handlers: set[asyncio.Task[None] | None] = set()
-
-    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handlers.add(asyncio.current_task())
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                await handler(reader, writer)
-        finally:
-            writer.close()
-
-    listening = await asyncio.start_server(closing, "127.0.0.1", 0)
-    async with listening:
-        yield URL(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1/chat/completions")
-    running = [task for task in handlers if task is not None and not task.done()]
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-    await asyncio.sleep(0)
+    async with speaking(handler) as port:
+        yield URL(f"http://127.0.0.1:{port}/v1/chat/completions")
 
 
 @pytest.fixture

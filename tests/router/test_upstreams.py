@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
 from contracts.catalog import Operation, Upstream
 from router.upstreams import FaultKind, UpstreamFault, Upstreams
+from tests.fakes.serving import Handler, speaking
 
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
 
 @contextlib.asynccontextmanager
 async def server(handler: Handler) -> AsyncIterator[Upstream]:
-    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await handler(reader, writer)
-        writer.close()
-
-    listening = await asyncio.start_server(closing, "127.0.0.1", 0)
-    port = listening.sockets[0].getsockname()[1]
-    async with listening:
+    async with speaking(handler) as port:
         yield Upstream(id="u", model_id="m", base_url=f"http://127.0.0.1:{port}/v1", model_name="m")
 
 
