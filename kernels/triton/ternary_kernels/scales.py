@@ -65,7 +65,7 @@ def multiplicative(scale: Tensor, convention: ScaleConvention, name: str = "weig
         return value.clone()
     reciprocal = 1.0 / value
     if not bool(torch.isfinite(reciprocal).all()):
-        raise PackingError(f"{name}: a scale of zero, or next to it, cannot be divided by")
+        raise PackingError(f"{name}: a scale that is or nears zero cannot be divided by")
     return reciprocal
 
 
