@@ -90,13 +90,13 @@ def read_stacks(lines: Iterable[str]) -> Profile:
 
 
 def place(frame: str) -> str:
-    """`feed (router/tap.py)` -> `router/tap.py`; `send (aiohttp/client.py)` -> `aiohttp`."""
+    """`feed (router/answers/tap.py)` -> `router/answers/tap.py`; `send (aiohttp/client.py)` -> `aiohttp`."""
     path = frame.rpartition("(")[2].removesuffix(")")
     return path if path.startswith(("router/", "contracts/")) else path.partition("/")[0]
 
 
 def without_line(frame: str) -> str:
-    """`feed (router/tap.py:74)` -> `feed (router/tap.py)`."""
+    """`feed (router/answers/tap.py:74)` -> `feed (router/answers/tap.py)`."""
     name, colon, line = frame.rpartition(":")
     return f"{name})" if colon and line.removesuffix(")").isdigit() else frame
 

@@ -16,12 +16,14 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contracts.catalog import Operation
-from router.bounded_ledger import BoundedLedger
 from router.broker import AmqpBroker
-from router.catalog_source import OrgCatalogSource
+from router.directory.catalog_source import OrgCatalogSource
+from router.directory.key_directory import OrgKeyDirectory
+from router.directory.org_client import OrgClient
 from router.duties.drain import DirtyShards, Drain
 from router.duties.follow import Follower, connect_feed
 from router.duties.heartbeat import Heartbeat
+from router.duties.metrics import LedgerMetrics
 from router.duties.probe import Probe
 from router.duties.reap import Reaper
 from router.duties.replay import Replay
@@ -30,31 +32,29 @@ from router.endpoints.health import Health, Ready, Scrape
 from router.endpoints.inference import Inference, Walk
 from router.endpoints.models import Models
 from router.endpoints.paths import Paths
-from router.kept import KeptSettlements
-from router.key_directory import OrgKeyDirectory
 from router.learned import Learned
-from router.ledger import RedisLedger
-from router.ledger_metrics import LedgerMetrics
+from router.ledger.bounded_ledger import BoundedLedger
+from router.ledger.connection import RedisAddress
+from router.ledger.kept import KeptSettlements
+from router.ledger.pipeline import ScriptPipeline
+from router.ledger.recovery import Recovery
+from router.ledger.redis_ledger import RedisLedger
+from router.ledger.redis_outbox import RedisOutbox
+from router.ledger.spend_history import HttpSpendHistory
+from router.ledger.spool import Spool
+from router.ledger.spooling_ledger import SpoolingLedger
 from router.log import JsonLog
 from router.metrics import Metrics
 from router.middleware import Edge
 from router.observe import Observer
 from router.open_calls import OpenCalls, Stop
-from router.org_client import OrgClient
-from router.outbox import RedisOutbox
-from router.pipeline import ScriptPipeline
 from router.ports import CatalogSource, KeyDirectory, Ledger
-from router.recovery import Recovery
-from router.redis_connection import RedisAddress
 from router.relay import Relay
 from router.settings import Settings
 from router.settle import Settler
 from router.snapshot import Snapshots
-from router.spend_history import HttpSpendHistory
-from router.spool import Spool
-from router.spooling_ledger import SpoolingLedger
 from router.telemetry import SERVICE_NAME, Telemetry
-from router.upstreams import Upstreams
+from router.upstreams.upstreams import Upstreams
 
 DUTY_RESTART_SECONDS: Final = 1.0
 SETTLE_SECONDS: Final = 5.0

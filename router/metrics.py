@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from contracts.catalog import Upstream
 from contracts.usage_event import UsageEvent
 from router.ports import SettleOutcome
-from router.upstreams import UpstreamFault
+from router.upstreams.upstreams import UpstreamFault
 
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST

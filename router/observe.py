@@ -7,7 +7,7 @@ from contracts.usage_event import UsageEvent
 from router.log import JsonLog
 from router.metrics import Metrics
 from router.ports import SettleOutcome
-from router.upstreams import UpstreamFault
+from router.upstreams.upstreams import UpstreamFault
 
 
 class Observer:

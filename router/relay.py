@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from contracts.catalog import Operation, Upstream
-from router.answer import read_answer
+from router.answers.endings import Ending, completed, error_of, failed, lacking, stopped
+from router.answers.response_tap import ResponseTap
+from router.answers.tap import BrokenStreamError, ChunkTap, FrameTooLargeError, UpstreamErrorFrame
+from router.answers.whole import read_answer
 from router.call import render
-from router.endings import Ending, completed, error_of, failed, lacking, stopped
 from router.errors import CallError, OverloadedError, UpstreamFailedError, UpstreamTimeoutError
 from router.headers import upstream_headers
 from router.open_calls import OpenCall, Stop
 from router.ports import ExtendOutcome, Ledger, LedgerUnavailableError
-from router.response_tap import ResponseTap
-from router.tap import BrokenStreamError, ChunkTap, FrameTooLargeError, UpstreamErrorFrame
-from router.upstream_errors import OperationLackingError, error_in_stream, refusal
-from router.upstreams import FaultKind, UpstreamFault, UpstreamReply, Upstreams
+from router.upstreams.errors import OperationLackingError, error_in_stream, refusal
+from router.upstreams.upstreams import FaultKind, UpstreamFault, UpstreamReply, Upstreams
 from router.usage import UsageTally
 
 INPUT_NAMES: Final = {

@@ -27,8 +27,8 @@ from contracts.grant import OwnerKind
 from contracts.pricing import Tokens
 from contracts.usage_event import UsageEvent, UsageSource, encode
 from router.duties.follow import FollowMetrics
+from router.duties.metrics import LedgerMetrics
 from router.duties.report_use import ReportUseMetrics
-from router.ledger_metrics import LedgerMetrics
 
 ROOT = Path(__file__).parents[1]
 SERVICES = ("router", "org_service", "analytics")

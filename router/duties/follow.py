@@ -20,8 +20,8 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from contracts.change import Change, ChangeKind
 from contracts.topology import CHANGE_FEED, CHANGE_FIELD, CHANGE_HEARTBEAT_SECONDS
+from router.directory.org_client import OrgUnavailableError
 from router.log import JsonLog
-from router.org_client import OrgUnavailableError
 
 _BLOCK_MS: Final = 500
 _PATIENCE_SECONDS: Final = 2.0

@@ -8,7 +8,7 @@ import json
 from contracts.catalog import Upstream
 from router.log import JsonLog
 from router.snapshot import Snapshots
-from router.upstreams import UpstreamFault, Upstreams
+from router.upstreams.upstreams import UpstreamFault, Upstreams
 
 
 class Probe:

@@ -10,7 +10,7 @@ from contracts.catalog import Price
 from contracts.pricing import Tokens, split_cost
 from contracts.topology import SHARD_COUNT
 from contracts.usage_event import CallStatus, UsageEvent, UsageSource
-from router.ledger_plan import from_us
+from router.ledger.plan import from_us
 from router.ports import Ledger, LedgerUnavailableError, Overdue
 
 BATCH = 100

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from router.ledger.spool import Spool
 from router.ports import Ledger, LedgerUnavailableError
-from router.spool import Spool
 
 
 @dataclass(slots=True)

@@ -9,9 +9,9 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter
 
 from contracts.key_use import KEY_USES_PER_REPORT
-from router.key_uses import KeyUses
+from router.directory.key_uses import KeyUses
+from router.directory.org_client import OrgClient, OrgUnavailableError
 from router.log import JsonLog
-from router.org_client import OrgClient, OrgUnavailableError
 
 FINISH_SECONDS: Final = 3.0
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from starlette.types import Message, Receive, Scope, Send
 
 from contracts.grant import Grant
-from router import sse
+from router.answers import sse
 from router.errors import BodyTimeoutError, BodyTooLargeError, CallError, Headers, body_of
 from router.headers import client_headers
 from router.ports import Headroom

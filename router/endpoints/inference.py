@@ -11,10 +11,10 @@ from starlette.types import Receive, Scope, Send
 from contracts.catalog import Operation, Upstream
 from contracts.usage_event import CallStatus
 from router.admit import admit, find_model
+from router.answers.endings import STOP_ERRORS
 from router.authenticate import authenticate
 from router.call import Call
 from router.choose import choose
-from router.endings import STOP_ERRORS
 from router.endpoints.exchange import UNWATCHED_SECONDS, ClientGoneError, Exchange, Watch
 from router.errors import LedgerDownError, MethodNotAllowedError
 from router.learned import Learned
@@ -25,7 +25,7 @@ from router.relay import Relay
 from router.settings import Settings
 from router.settle import Settler
 from router.snapshot import Snapshots
-from router.upstreams import Upstreams
+from router.upstreams.upstreams import Upstreams
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from contracts.api_key import KeyKind, digest, generate
 from contracts.catalog import Capabilities, Catalog, Model, Price, Upstream
 from contracts.change import Change, ChangeKind
 from contracts.grant import Grant, Level, LevelKind, OwnerKind
-from router.memory_key_directory import MemoryKeyDirectory
+from router.directory.memory_key_directory import MemoryKeyDirectory
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 PRICE = Price(

@@ -14,7 +14,7 @@ from contracts.catalog import Catalog
 from contracts.grant import Grant, Level, LevelKind, OwnerKind, Refusal, Resolution
 from contracts.key_use import KeyUse, KeyUseReport
 from contracts.topology import CATALOG_PATH, KEY_USE_PATH
-from router.org_client import OrgClient
+from router.directory.org_client import OrgClient
 
 TOKEN = "service-token-of-the-tests"
 

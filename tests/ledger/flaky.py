@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from contracts.usage_event import UsageEvent
-from router.memory_ledger import MemoryLedger
+from router.ledger.memory_ledger import MemoryLedger
 from router.ports import LedgerUnavailableError, Refused, Reservation, ReserveRequest, SettleOutcome
 
 

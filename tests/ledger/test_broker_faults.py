@@ -14,11 +14,11 @@ from redis.asyncio import Redis
 from contracts.topology import USAGE_QUEUE, outbox_stream, shard_of
 from router.broker import AmqpBroker
 from router.duties.drain import DirtyShards, Drain
-from router.ledger import RedisLedger
-from router.outbox import RedisOutbox
-from router.pipeline import ScriptPipeline
+from router.ledger.connection import RedisAddress
+from router.ledger.pipeline import ScriptPipeline
+from router.ledger.redis_ledger import RedisLedger
+from router.ledger.redis_outbox import RedisOutbox
 from router.ports import Reservation
-from router.redis_connection import RedisAddress
 from tern.stack.process import Part, free_port
 from tests.ledger.calls import event, grant, request
 from tests.parts.servers import folder, start_rabbitmq

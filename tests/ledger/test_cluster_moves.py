@@ -11,10 +11,10 @@ import pytest
 import redis
 
 from contracts.topology import SHARD_COUNT, shard_of
-from router.ledger import RedisLedger
-from router.pipeline import SLOT_COUNT, ScriptPipeline, slot_of_shard
+from router.ledger.connection import RedisAddress
+from router.ledger.pipeline import SLOT_COUNT, ScriptPipeline, slot_of_shard
+from router.ledger.redis_ledger import RedisLedger
 from router.ports import LedgerUnavailableError, Reservation, SettleOutcome
-from router.redis_connection import RedisAddress
 from tern.stack.process import Part, accepts_connections, free_port, spawn
 from tests.ledger.calls import event, grant, request
 from tests.parts.servers import folder

@@ -16,11 +16,14 @@ from contracts.pricing import Tokens
 from contracts.spend import LevelSpend, SpendReport
 from contracts.topology import SPEND_PATH, outbox_stream, shard_of
 from contracts.usage_event import decode
-from router.kept import KeptSettlements
-from router.ledger import RedisLedger
-from router.ledger_plan import Account, StepKeys
-from router.outbox import RedisOutbox
-from router.pipeline import ScriptPipeline
+from router.ledger.connection import RedisAddress
+from router.ledger.kept import KeptSettlements
+from router.ledger.pipeline import ScriptPipeline
+from router.ledger.plan import Account, StepKeys
+from router.ledger.recovery import Recovery
+from router.ledger.redis_ledger import RedisLedger
+from router.ledger.redis_outbox import RedisOutbox
+from router.ledger.spend_history import HttpSpendHistory, MemorySpendHistory
 from router.ports import (
     ExtendOutcome,
     HistoryUnavailableError,
@@ -29,9 +32,6 @@ from router.ports import (
     Reservation,
     SettleOutcome,
 )
-from router.recovery import Recovery
-from router.redis_connection import RedisAddress
-from router.spend_history import HttpSpendHistory, MemorySpendHistory
 from tests.ledger.calls import event, grant, request, spend
 
 OUTBOX = outbox_stream(shard_of("org_1"))

@@ -11,9 +11,9 @@ import pytest
 
 from contracts.topology import shard_of
 from router.duties.drain import DirtyShards, Drain
+from router.ledger.memory_ledger import MemoryLedger
+from router.ledger.memory_outbox import MemoryOutbox
 from router.memory_broker import MemoryBroker
-from router.memory_ledger import MemoryLedger
-from router.memory_outbox import MemoryOutbox
 from router.ports import BrokerUnavailableError, Reservation
 from router.publish import EVENTS_PER_MESSAGE, publish
 from tests.ledger.calls import event, grant, request

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from router.redis_connection import ConnectionLostError, RedisAddress, RedisConnection
+from router.ledger.connection import ConnectionLostError, RedisAddress, RedisConnection
 
 TIMEOUT_SECONDS = 0.1
 

@@ -19,12 +19,12 @@ from contracts.pricing import Tokens
 from contracts.topology import shard_of
 from contracts.usage_event import decode
 from router.duties.reap import reaped_event
-from router.ledger import RedisLedger
-from router.ledger_plan import from_us
-from router.memory_ledger import MemoryLedger
-from router.memory_outbox import MemoryOutbox
-from router.outbox import RedisOutbox
-from router.pipeline import ScriptPipeline
+from router.ledger.memory_ledger import MemoryLedger
+from router.ledger.memory_outbox import MemoryOutbox
+from router.ledger.pipeline import ScriptPipeline
+from router.ledger.plan import from_us
+from router.ledger.redis_ledger import RedisLedger
+from router.ledger.redis_outbox import RedisOutbox
 from router.ports import (
     ExtendOutcome,
     Headroom,

@@ -7,13 +7,13 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 
 from router.duties.drain import DirtyShards, Drain
+from router.duties.metrics import COUNTERS, GAUGES, LedgerMetrics
 from router.duties.reap import Reaper
-from router.kept import KeptSettlements
-from router.ledger_metrics import COUNTERS, GAUGES, LedgerMetrics
+from router.ledger.kept import KeptSettlements
+from router.ledger.memory_ledger import MemoryLedger
+from router.ledger.spool import Spool
 from router.memory_broker import MemoryBroker
-from router.memory_ledger import MemoryLedger
 from router.ports import Reservation
-from router.spool import Spool
 from tests.ledger.calls import Clock, event, grant, request
 
 

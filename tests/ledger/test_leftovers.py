@@ -8,10 +8,10 @@ import pytest
 from redis.asyncio import Redis
 
 from router.duties.reap import Reaper
-from router.ledger import REMEMBER_SECONDS, RedisLedger
-from router.pipeline import RedisRefusedError, ScriptPipeline
+from router.ledger.connection import RedisAddress
+from router.ledger.pipeline import RedisRefusedError, ScriptPipeline
+from router.ledger.redis_ledger import REMEMBER_SECONDS, RedisLedger
 from router.ports import Reservation
-from router.redis_connection import RedisAddress
 from tests.ledger.calls import Clock, event, grant, request
 
 

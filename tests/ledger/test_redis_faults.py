@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from router.ledger import RedisLedger
-from router.pipeline import ScriptPipeline
+from router.ledger.connection import RedisAddress
+from router.ledger.pipeline import ScriptPipeline
+from router.ledger.redis_ledger import RedisLedger
 from router.ports import LedgerUnavailableError, Reservation, SettleOutcome
-from router.redis_connection import RedisAddress
 from tern.stack.process import Part, free_port
 from tests.ledger.calls import event, grant, request
 from tests.parts.servers import folder, start_redis

@@ -10,10 +10,10 @@ import pytest
 from contracts.usage_event import encode
 from router.duties.reap import Reaper
 from router.duties.replay import Replay
-from router.memory_ledger import MemoryLedger
+from router.ledger.memory_ledger import MemoryLedger
+from router.ledger.spool import UNREADABLE, Spool, SpoolRefusedError
+from router.ledger.spooling_ledger import SpoolingLedger
 from router.ports import Reservation, SettleOutcome
-from router.spool import UNREADABLE, Spool, SpoolRefusedError
-from router.spooling_ledger import SpoolingLedger
 from tests.ledger.calls import Clock, event, grant, request
 from tests.ledger.flaky import FlakyLedger
 

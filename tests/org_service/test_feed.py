@@ -15,11 +15,11 @@ from prometheus_client import CollectorRegistry
 from contracts.api_key import digest
 from contracts.grant import Grant, Refusal
 from org_service.app import create_app
-from router.catalog_source import OrgCatalogSource
+from router.directory.catalog_source import OrgCatalogSource
+from router.directory.key_directory import OrgKeyDirectory
+from router.directory.org_client import OrgClient
 from router.duties.follow import Follower, connect_feed
-from router.key_directory import OrgKeyDirectory
 from router.log import JsonLog
-from router.org_client import OrgClient
 from tests.org_service.conftest import SERVICE_TOKEN, Running
 
 

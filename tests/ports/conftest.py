@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import pytest
 import redis
 
-from router.ledger import RedisLedger
-from router.memory_ledger import MemoryLedger
-from router.memory_outbox import MemoryOutbox
-from router.outbox import RedisOutbox
-from router.pipeline import ScriptPipeline
+from router.ledger.connection import RedisAddress
+from router.ledger.memory_ledger import MemoryLedger
+from router.ledger.memory_outbox import MemoryOutbox
+from router.ledger.pipeline import ScriptPipeline
+from router.ledger.redis_ledger import RedisLedger
+from router.ledger.redis_outbox import RedisOutbox
 from router.ports import Ledger, Outbox
-from router.redis_connection import RedisAddress
 from tests.ledger.calls import Clock
 
 LEASE_SECONDS = 10.0

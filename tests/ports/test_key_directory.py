@@ -10,8 +10,8 @@ import pytest
 
 from contracts.change import Change, ChangeKind
 from contracts.grant import Grant, Refusal
-from router.key_directory import OrgKeyDirectory
-from router.memory_key_directory import MemoryKeyDirectory
+from router.directory.key_directory import OrgKeyDirectory
+from router.directory.memory_key_directory import MemoryKeyDirectory
 from router.ports import DirectoryUnavailableError, KeyDirectory
 from tests.fakes.org import FakeOrg, a_grant
 

@@ -13,12 +13,12 @@ from contracts.pricing import Tokens
 from contracts.topology import outbox_stream, shard_of
 from contracts.usage_event import UsageEvent, decode
 from router.duties.reap import Reaper
-from router.ledger import RedisLedger
-from router.outbox import RedisOutbox
-from router.outbox_entry import leaving
-from router.pipeline import ScriptPipeline
+from router.ledger.connection import RedisAddress
+from router.ledger.outbox_entry import leaving
+from router.ledger.pipeline import ScriptPipeline
+from router.ledger.redis_ledger import RedisLedger
+from router.ledger.redis_outbox import RedisOutbox
 from router.ports import OutboxEntry, Reservation
-from router.redis_connection import RedisAddress
 from tests.ledger.calls import event, grant, request
 from tests.ports.conftest import LEASE_SECONDS, Bench
 

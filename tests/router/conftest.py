@@ -17,8 +17,8 @@ from openai import AsyncOpenAI
 from contracts.topology import SHARD_COUNT
 from contracts.usage_event import UsageEvent, decode
 from router.app import Deps, RouterApp, create_app
+from router.ledger.memory_ledger import MemoryLedger
 from router.log import JsonLog
-from router.memory_ledger import MemoryLedger
 from router.ports import Balance
 from router.settings import Settings
 from router.telemetry import Telemetry

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from router.answer import read_answer
+from router.answers.whole import read_answer
 from router.open_calls import OpenCall
-from router.upstreams import UpstreamFault
+from router.upstreams.upstreams import UpstreamFault
 from router.usage import UsageTally
 
 USUAL = '{"id":"a","object":"chat.completion","created":1,"model":"theirs","choices":[{"text":%s}],"usage":%s}'

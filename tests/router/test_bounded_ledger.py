@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from contracts.catalog import Operation
 from contracts.pricing import Tokens
 from contracts.usage_event import CallStatus, UsageEvent
-from router.bounded_ledger import BoundedLedger
-from router.memory_ledger import MemoryLedger
+from router.ledger.bounded_ledger import BoundedLedger
+from router.ledger.memory_ledger import MemoryLedger
 from router.ports import (
     EventSeed,
     ExtendOutcome,

@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from contracts.change import Change, ChangeKind
 from contracts.topology import CHANGE_FEED, CHANGE_FIELD
+from router.directory.org_client import OrgUnavailableError
 from router.duties.follow import Feed, Follower, connect_feed
 from router.log import JsonLog
-from router.org_client import OrgUnavailableError
 from tern.stack.process import free_port
 from tests.parts.servers import folder, start_redis
 

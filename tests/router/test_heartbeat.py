@@ -9,7 +9,7 @@ import pytest
 
 from contracts.grant import LevelKind
 from contracts.pricing import Tokens
-from router.memory_ledger import MemoryLedger
+from router.ledger.memory_ledger import MemoryLedger
 from router.ports import ExtendOutcome, Reservation
 from tests.router.conftest import MESSAGES, House
 from tests.router.test_disconnect import RawClient

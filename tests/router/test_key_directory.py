@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from contracts.change import Change, ChangeKind
 from contracts.grant import Grant, Refusal
-from router.key_directory import Freshness, OrgKeyDirectory
-from router.key_table import Entry, KeyTable
-from router.org_client import OrgClient
+from router.directory.key_directory import Freshness, OrgKeyDirectory
+from router.directory.key_table import Entry, KeyTable
+from router.directory.org_client import OrgClient
 from router.ports import DirectoryUnavailableError
 from tests.fakes.org import FakeOrg, a_grant
 

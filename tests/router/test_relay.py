@@ -13,7 +13,7 @@ from contracts.catalog import Operation
 from contracts.grant import LevelKind, SpendLimit
 from contracts.pricing import Tokens
 from contracts.usage_event import CallStatus
-from router.memory_ledger import MemoryLedger
+from router.ledger.memory_ledger import MemoryLedger
 from router.ports import ExtendOutcome, LedgerUnavailableError, Reservation
 from tests.fakes.serving import served
 from tests.router.conftest import MESSAGES, House

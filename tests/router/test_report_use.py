@@ -12,8 +12,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from contracts.key_use import KEY_USES_PER_REPORT
+from router.directory.key_uses import KeyUses
 from router.duties.report_use import ReportUse
-from router.key_uses import KeyUses
 from router.log import JsonLog
 from tests.fakes.org import FakeOrg, a_grant
 from tests.router.conftest import House

@@ -15,7 +15,7 @@ from contracts.pricing import split_cost
 from contracts.usage_event import CallStatus, UsageEvent, UsageSource
 from router.admit import admit
 from router.learned import Learned
-from router.memory_ledger import MemoryLedger
+from router.ledger.memory_ledger import MemoryLedger
 from router.open_calls import OpenCall
 from router.ports import LedgerUnavailableError, Reservation, SettleOutcome
 from router.receive import receive

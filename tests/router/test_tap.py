@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.tap import ChunkTap
+from router.answers.tap import ChunkTap
 from router.usage import UsageTally
 
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "up"}

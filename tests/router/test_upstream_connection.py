@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 from yarl import URL
 
-from router.upstream_connection import BUFFER_BYTES
-from router.upstream_pool import ConnectError, ConnectionPool
-from router.upstream_transport import Arrival, LeanTransport
+from router.upstreams.connection import BUFFER_BYTES
+from router.upstreams.pool import ConnectError, ConnectionPool
+from router.upstreams.transport import Arrival, LeanTransport
 from tests.fakes.serving import Handler, speaking
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\nok"

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from contracts.catalog import Operation, Upstream
-from router.upstreams import FaultKind, UpstreamFault, Upstreams
+from router.upstreams.upstreams import FaultKind, UpstreamFault, Upstreams
 from tests.fakes.serving import Handler, speaking
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"

@@ -14,9 +14,9 @@ from contracts.grant import Grant
 from contracts.pricing import Tokens
 from contracts.topology import shard_of
 from contracts.usage_event import UsageEvent, encode
-from router.ledger_plan import Account, Plan, counted_text, from_us, to_us
-from router.memory_level import MemoryLevel, Periods
-from router.memory_outbox import MemoryOutbox
+from router.ledger.memory_level import MemoryLevel, Periods
+from router.ledger.memory_outbox import MemoryOutbox
+from router.ledger.plan import Account, Plan, counted_text, from_us, to_us
 from router.ports import (
     Balance,
     Dimension,

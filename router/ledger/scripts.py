@@ -48,7 +48,7 @@ class LedgerScripts:
 
 
 def _read(name: str) -> str:
-    source = (files("router") / "lua" / f"{name}.lua").read_text()
+    source = (files("router.ledger") / "lua" / f"{name}.lua").read_text()
     if not source.startswith(f"-- Tern ledger, record version {RECORD_VERSION}\n"):
         raise ValueError(f"lua/{name}.lua is not of record version {RECORD_VERSION}")
     return source

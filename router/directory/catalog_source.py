@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contracts.catalog import Catalog
-from router.org_client import OrgClient
+from router.directory.org_client import OrgClient
 
 
 class OrgCatalogSource:

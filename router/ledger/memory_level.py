@@ -1,4 +1,4 @@
-"""One level's counters in memory: what router/lua/levels.lua and reserve.lua keep in a hash."""
+"""One level's counters in memory: what router/ledger/lua/levels.lua and reserve.lua keep in a hash."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from contracts.grant import LevelKind
-from router.ledger_plan import from_us, periods_at
+from router.ledger.plan import from_us, periods_at
 from router.ports import Dimension, Refused
 
 DAY_US: Final = 86_400_000_000

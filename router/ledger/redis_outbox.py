@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from contracts.topology import OUTBOX_BEFORE_FIELD, OUTBOX_EVENT_FIELD, OUTBOX_GROUP, outbox_stream
-from router.outbox_entry import leaving
-from router.pipeline import RedisRefusedError, ScriptPipeline
+from router.ledger.outbox_entry import leaving
+from router.ledger.pipeline import RedisRefusedError, ScriptPipeline
 from router.ports import OutboxEntry
 
 CLAIM_AFTER_SECONDS: Final = 15.0

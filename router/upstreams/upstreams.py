@@ -13,8 +13,8 @@ from yarl import URL
 
 from contracts.catalog import Operation, Upstream
 from router.ports import Candidate
-from router.upstream_pool import ConnectError, ConnectionPool
-from router.upstream_transport import Arrival, LeanTransport, TracedTransport, UpstreamTransport
+from router.upstreams.pool import ConnectError, ConnectionPool
+from router.upstreams.transport import Arrival, LeanTransport, TracedTransport, UpstreamTransport
 
 LEFTOVER_SECONDS: Final = 0.6
 KEEP_ALIVE_SECONDS: Final = 4.0

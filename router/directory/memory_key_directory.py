@@ -7,8 +7,8 @@ from datetime import datetime
 
 from contracts.change import Change, ChangeKind
 from contracts.grant import Grant, Refusal
-from router.key_directory import utc_now
-from router.key_table import Answer
+from router.directory.key_directory import utc_now
+from router.directory.key_table import Answer
 from router.ports import DirectoryUnavailableError
 
 

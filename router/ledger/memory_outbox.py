@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from router.outbox_entry import leaving
+from router.ledger.outbox_entry import leaving
 from router.ports import OutboxEntry
 
 

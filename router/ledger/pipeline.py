@@ -18,9 +18,9 @@ from typing import Any, Final
 import hiredis
 
 from contracts.topology import SHARD_COUNT, shard_tag
-from router.ledger_scripts import LedgerScripts, Script
+from router.ledger.connection import Argument, ConnectionLostError, RedisAddress, RedisConnection
+from router.ledger.scripts import LedgerScripts, Script
 from router.ports import LedgerUnavailableError
-from router.redis_connection import Argument, ConnectionLostError, RedisAddress, RedisConnection
 
 SLOT_COUNT: Final = 16384
 REDIRECTIONS: Final = 5

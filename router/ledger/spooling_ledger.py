@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contracts.usage_event import UsageEvent
-from router.passing_ledger import PassingLedger
+from router.ledger.passing_ledger import PassingLedger
+from router.ledger.spool import Spool
 from router.ports import LedgerUnavailableError, Reservation, SettleOutcome
-from router.spool import Spool
 
 
 @dataclass(slots=True)

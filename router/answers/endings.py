@@ -8,7 +8,9 @@ from typing import Final
 
 from contracts.catalog import Operation
 from contracts.usage_event import CallStatus
-from router import sse
+from router.answers import sse
+from router.answers.response_tap import ResponseTap
+from router.answers.tap import ChunkTap
 from router.errors import (
     CallError,
     InvalidCallError,
@@ -20,9 +22,7 @@ from router.errors import (
     envelope,
 )
 from router.open_calls import OpenCall, Stop
-from router.response_tap import ResponseTap
-from router.tap import ChunkTap
-from router.upstreams import FaultKind, UpstreamFault
+from router.upstreams.upstreams import FaultKind, UpstreamFault
 
 Tap = ChunkTap | ResponseTap
 

@@ -1,4 +1,4 @@
-"""RedisLedger: the ledger's steps as Lua scripts, one atomic call each (router/lua says what they do)."""
+"""RedisLedger: the ledger's steps as Lua scripts, one atomic call each (router/ledger/lua says what they do)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any, Final
 from contracts.grant import Grant, LevelKind
 from contracts.pricing import Tokens
 from contracts.usage_event import UsageEvent, encode
-from router.kept import KeptSettlements
-from router.ledger_plan import (
+from router.ledger.connection import Argument
+from router.ledger.kept import KeptSettlements
+from router.ledger.pipeline import ScriptPipeline
+from router.ledger.plan import (
     Account,
     PlanBook,
     StepKeys,
@@ -21,8 +23,8 @@ from router.ledger_plan import (
     record_key,
     to_us,
 )
-from router.ledger_scripts import Script
-from router.pipeline import ScriptPipeline
+from router.ledger.recovery import Recovery
+from router.ledger.scripts import Script
 from router.ports import (
     Balance,
     Dimension,
@@ -37,8 +39,6 @@ from router.ports import (
     SettleOutcome,
     UnpricedError,
 )
-from router.recovery import Recovery
-from router.redis_connection import Argument
 
 REMEMBER_SECONDS: Final = 2 * 24 * 3600
 """How long a call is known to be done; far longer than any spool waits to be replayed. Costs 176 bytes of Redis

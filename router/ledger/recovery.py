@@ -23,9 +23,9 @@ from contracts.grant import LevelKind, Period
 from contracts.spend import LevelSpend, SpendReport
 from contracts.topology import outbox_stream, shard_of, shard_tag
 from contracts.usage_event import encode
-from router.kept import KeptSettlements
-from router.ledger_plan import done_key, epoch_key, from_us, level_key, periods_at
-from router.pipeline import ScriptPipeline
+from router.ledger.kept import KeptSettlements
+from router.ledger.pipeline import ScriptPipeline
+from router.ledger.plan import done_key, epoch_key, from_us, level_key, periods_at
 from router.ports import HistoryUnavailableError, LedgerUnavailableError, SpendHistory
 
 QUIET_SECONDS: Final = 5.0

@@ -16,9 +16,9 @@ from typing import Final
 
 from contracts.change import Change, ChangeKind
 from contracts.grant import Grant, Refusal
-from router.key_table import Answer, Entry, KeyTable
-from router.key_uses import KeyUses
-from router.org_client import OrgClient, OrgUnavailableError
+from router.directory.key_table import Answer, Entry, KeyTable
+from router.directory.key_uses import KeyUses
+from router.directory.org_client import OrgClient, OrgUnavailableError
 from router.ports import DirectoryUnavailableError
 
 _ATTEMPTS: Final = 3

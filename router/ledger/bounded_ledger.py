@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from contracts.grant import Grant
 from contracts.pricing import Tokens
 from contracts.usage_event import UsageEvent
-from router.passing_ledger import PassingLedger
+from router.ledger.passing_ledger import PassingLedger
 from router.ports import (
     ExtendOutcome,
     Headroom,

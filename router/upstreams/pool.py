@@ -7,7 +7,7 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from router.upstream_connection import UpstreamConnection
+from router.upstreams.connection import UpstreamConnection
 
 IDLE_SECONDS: Final = 30.0
 

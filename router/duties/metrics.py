@@ -12,9 +12,9 @@ from prometheus_client.registry import Collector
 
 from router.duties.drain import Drain
 from router.duties.reap import Reaper
-from router.kept import KeptSettlements
-from router.recovery import Recovery
-from router.spool import Spool
+from router.ledger.kept import KeptSettlements
+from router.ledger.recovery import Recovery
+from router.ledger.spool import Spool
 
 COUNTERS: Final = {
     "reap_calls": "Calls whose router died, settled at the last count recorded.",

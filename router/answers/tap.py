@@ -12,7 +12,7 @@ import json
 import re
 from typing import Any, Final, TypeAlias
 
-from router import sse
+from router.answers import sse
 from router.members import Member, members
 from router.usage import UsageTally
 

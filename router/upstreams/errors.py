@@ -7,7 +7,7 @@ import re
 from typing import Any, Final
 
 from router.errors import CallError, ContextLengthError, InvalidCallError
-from router.upstreams import FaultKind, UpstreamFault
+from router.upstreams.upstreams import FaultKind, UpstreamFault
 
 _CONTEXT_OVERFLOW: Final = re.compile(r"maximum (context|model) length|context length is|exceeds? .*context", re.I)
 _NO_ROUTE: Final = frozenset({404, 405, 501})

@@ -16,8 +16,8 @@ from typing import Protocol, cast
 import aiohttp
 from yarl import URL
 
-from router.upstream_connection import UpstreamConnection
-from router.upstream_pool import ConnectionPool, Origin
+from router.upstreams.connection import UpstreamConnection
+from router.upstreams.pool import ConnectionPool, Origin
 
 
 class Arrival(Protocol):

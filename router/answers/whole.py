@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from router.members import members, values
 from router.open_calls import OpenCall
-from router.upstreams import FaultKind, UpstreamFault
+from router.upstreams.upstreams import FaultKind, UpstreamFault
 
 _USUAL: Final = re.compile(r'\{(?:"[a-z_]+": ?(?:"[^"\\]*"|[0-9]+), ?)*"model": ?("[^"\\]*")')
 """How servers begin an answer: the model after plain members, so that it is surely the answer's own."""

@@ -7,9 +7,9 @@ import json
 import re
 from typing import Final
 
-from router import sse
+from router.answers import sse
+from router.answers.tap import BrokenStreamError, FrameTooLargeError, StreamFault, UpstreamErrorFrame
 from router.members import members
-from router.tap import BrokenStreamError, FrameTooLargeError, StreamFault, UpstreamErrorFrame
 from router.usage import UsageTally
 
 _DELTA: Final = re.compile(rb'"delta"\s*:\s*"(?!")')

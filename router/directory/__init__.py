@@ -1,0 +1,1 @@
+"""What org_service told this router: keys and the catalog."""

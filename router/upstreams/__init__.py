@@ -1,0 +1,1 @@
+"""The servers that answer: their health, and the connections to them."""
