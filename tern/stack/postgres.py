@@ -22,7 +22,8 @@ from tern.stack.process import Part, PartError, free_port, spawn
 MAJOR_VERSION = 18
 SUPERUSER = "postgres"
 UNPRIVILEGED_USER = "nobody"
-LEFTOVER_SECONDS = 10
+LEFTOVER_SECONDS = 30
+LEFTOVER_SIGNS = ("pre-existing shared memory", 'lock file "postmaster.pid" already exists')
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,9 @@ def start_postgres(home: Home, password: str) -> Postgres:
         try:
             return _serve(home, binaries, data, password, account)
         except PartError as error:
-            # Backends of a server that was killed go away by themselves, a moment after it.
-            if "pre-existing shared memory" not in str(error) or time.monotonic() > give_up_at:
+            # What a killed stack left goes away by itself: a server that still writes its last checkpoint, or the
+            # backends of one that was killed, too.
+            if not any(sign in str(error) for sign in LEFTOVER_SIGNS) or time.monotonic() > give_up_at:
                 raise
             time.sleep(0.2)
 

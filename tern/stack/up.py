@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import httpx2
 import uvicorn
 from rich.console import Console
 from starlette.types import ASGIApp
@@ -24,7 +25,7 @@ from tern.stack.backends import Backend, discover, start_demo_backends
 from tern.stack.catalog import catalog_of
 from tern.stack.home import Home, open_home
 from tern.stack.postgres import Postgres, start_postgres
-from tern.stack.process import PartError
+from tern.stack.process import READY_POLL_SECONDS, PartError
 from tern.stack.services import Wiring, build, prepare
 from tern.stack.valkey import Valkey, start_valkey
 from tern.stack.welcome import read_env, welcome, write_env
@@ -82,7 +83,7 @@ def _run(
             status.stop()
             welcome(console, home, f"{base_url}/v1", backends[0].model_name, time.monotonic() - started_at)
 
-        server = _Server(build(wiring, log), on_ready)
+        server = _Server(build(wiring, log), base_url, on_ready)
         server.run(sockets=[listener])
     if not server.started:
         raise PartError(f"The gateway stopped while starting; {home.log_directory / 'gateway.log'} says why.")
@@ -90,20 +91,34 @@ def _run(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that tells when it accepts calls."""
+    """uvicorn that tells when calls are answered, which is a moment after it listens: the router asks for its
+    catalog through the same port."""
 
-    def __init__(self, app: ASGIApp, on_ready: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, base_url: str, on_ready: Callable[[], None]) -> None:
         config = uvicorn.Config(
             app, loop="uvloop", http=GuardedProtocol, ws="none", lifespan="on", log_config=None, access_log=False,
             server_header=False, timeout_graceful_shutdown=GRACE_SECONDS,
         )  # fmt: skip
         super().__init__(config)
-        self._on_ready = on_ready
+        self._base_url, self._on_ready = base_url, on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self._on_ready()
+            self._telling = asyncio.create_task(self._tell_when_ready())
+
+    async def _tell_when_ready(self) -> None:
+        async with httpx2.AsyncClient(base_url=self._base_url) as client:
+            while not await _is_ready(client):  # noqa: ASYNC110 - answers have no event
+                await asyncio.sleep(READY_POLL_SECONDS)
+        self._on_ready()
+
+
+async def _is_ready(client: httpx2.AsyncClient) -> bool:
+    try:
+        return (await client.get("/ready")).status_code == 200
+    except httpx2.HTTPError:
+        return False
 
 
 def _start_parts(

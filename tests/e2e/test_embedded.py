@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import openai
 import psutil
 import pytest
@@ -44,6 +45,7 @@ def tern_up(state: Path, port: int, *options: str) -> Iterator[Part]:
     part = spawn("up", argv, state, env=environment, stop_signal=signal.SIGINT, run_in=ROOT)
     part.wait_ready(lambda: "Tern is up" in part.log_tail(), 90)
     try:
+        assert httpx2.get(f"http://127.0.0.1:{port}/ready").json() == {"status": "ready"}
         yield part
     finally:
         part.stop(grace_seconds=30)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -62,3 +64,14 @@ def test_the_embedded_ledger_keeps_acknowledged_writes_over_a_crash(home: Home) 
     with redis.Redis.from_url(server.url) as client:
         assert client.get("kept") == b"7"
     server.part.stop()
+
+
+def test_a_database_that_still_stops_is_waited_for(home: Home) -> None:
+    first = start_postgres(home, "secret")
+    with psycopg.connect(first.url("postgres")), ThreadPoolExecutor(1) as pool:
+        first.part.process.send_signal(signal.SIGTERM)  # PostgreSQL lets its clients finish before it stops
+        second = pool.submit(start_postgres, home, "secret")
+        with pytest.raises(TimeoutError):
+            second.result(timeout=1)
+        first.part.stop()
+        second.result(timeout=30).part.stop()
