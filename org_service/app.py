@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Final
 
 from fastapi import FastAPI
 
@@ -26,6 +27,9 @@ from org_service.resolve import endpoints as resolve
 from org_service.service_accounts import endpoints as service_accounts
 from org_service.settings import Settings
 from org_service.users import endpoints as users
+
+OPENAPI_PATH: Final = "/v1/organization/openapi.json"
+"""Below the paths that an ingress sends here."""
 
 
 def create_app(settings: Settings, deps: Parts | None = None) -> FastAPI:
@@ -54,7 +58,14 @@ def create_app(settings: Settings, deps: Parts | None = None) -> FastAPI:
             if deps is None:
                 await parts.close()
 
-    app = FastAPI(title="Tern organization service", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Tern organization service",
+        version="1",
+        lifespan=lifespan,
+        openapi_url=OPENAPI_PATH,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.parts = parts
     app.state.metrics = metrics
     app.state.admin_key_uses = admin_key_uses

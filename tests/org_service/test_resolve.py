@@ -38,7 +38,7 @@ async def test_an_admin_key_is_resolved_for_analytics(org: Running) -> None:
 
 async def test_internal_paths_are_no_part_of_the_public_document(org: Running) -> None:
     async with org.http() as client:
-        paths = (await client.get("/openapi.json")).json()["paths"]
+        paths = (await client.get("/v1/organization/openapi.json")).json()["paths"]
     assert [path for path in paths if path.startswith("/internal")] == []
 
 

@@ -58,7 +58,7 @@ async def make_tenant(org: Running, name: str) -> Tenant:
 async def routes_of(org: Running) -> list[tuple[str, str, dict[str, Any]]]:
     """Every (method, path, operation) of the document that belongs to the administration API."""
     async with org.http() as http:
-        document = (await http.get("/openapi.json")).json()
+        document = (await http.get("/v1/organization/openapi.json")).json()
     return [
         (method.upper(), path, {**operation, "components": document["components"]})
         for path, operations in document["paths"].items()
