@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from contracts.catalog import Operation
@@ -32,8 +31,6 @@ KEPT: Final = ("model", "stream_options")
 """Members that are edited later; the values of the others may be large and live no longer than they are read."""
 STORED_STATE: Final = ("previous_response_id", "conversation")
 """Input that the body does not hold: nobody could bound it, nor say whose it is."""
-
-Read = Callable[[dict[str, Member]], Any]
 
 
 def receive(operation: Operation, body: bytes) -> Call:
